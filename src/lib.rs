@@ -1,0 +1,9 @@
+//! Conversation history of a Genesys Cloud contact centre as a columnar data lake.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+
+pub mod time;
+
+pub mod plan;

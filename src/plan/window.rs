@@ -1,0 +1,169 @@
+//! Windows and slices: disjoint, covering, in whole UTC days.
+
+use chrono::TimeDelta;
+
+use super::policy::{SlicePolicy, WINDOW_DAYS_MAX};
+use super::protocol::{Protocol, ProtocolChoice};
+use crate::time::{Day, Interval, Timestamp};
+
+/// Whole UTC days, at most [`WINDOW_DAYS_MAX`]; the unit of planning and of concurrency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its place in the plan, from 0.
+    pub index: usize,
+    /// Midnight to midnight.
+    pub interval: Interval,
+}
+
+/// What one page chain covers inside one window; the grain of retry and resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The window it belongs to.
+    pub window: usize,
+    /// Midnight to midnight, unless the API made us bisect below a day.
+    pub interval: Interval,
+    /// How it is asked for.
+    pub protocol: Protocol,
+}
+
+impl Slice {
+    /// The slice of `part` that starts with the day `from`, as long as the policy allows; `None` behind its end.
+    pub fn starting(
+        window: usize,
+        part: Interval,
+        from: Day,
+        protocol: Protocol,
+        policy: &SlicePolicy,
+    ) -> Option<Slice> {
+        let to = part.to().min(from.plus(policy.days(protocol)).start());
+        let interval = Interval::new(from.start().max(part.from()), to).ok()?;
+        Some(Slice { window, interval, protocol })
+    }
+
+    /// Every day that the slice owns.
+    pub fn days(&self) -> impl Iterator<Item = Day> + use<> {
+        self.interval.days()
+    }
+
+    /// Whether a conversation of `day` belongs to this slice. Below a day every slice of that day takes it:
+    /// the API returns a conversation for any part of the day it started on.
+    pub fn owns(&self, day: Day) -> bool {
+        self.interval.intersection(&day.interval()).is_some()
+    }
+
+    /// The two halves, cut at a midnight while there is one inside.
+    pub fn halves(&self) -> Option<(Slice, Slice)> {
+        let days = self.interval.length().num_days();
+        let (a, b) = if days >= 2 {
+            let middle = self.interval.from() + TimeDelta::days(days / 2);
+            (Interval::new(self.interval.from(), middle).ok()?, Interval::new(middle, self.interval.to()).ok()?)
+        } else {
+            self.interval.halves()?
+        };
+        Some((Slice { interval: a, ..*self }, Slice { interval: b, ..*self }))
+    }
+}
+
+/// The windows of a request: its range widened to whole days, cut from the start into pieces of
+/// [`WINDOW_DAYS_MAX`].
+pub fn windows(request: &Interval) -> Vec<Window> {
+    cut(request.whole_days(), WINDOW_DAYS_MAX).enumerate().map(|(index, interval)| Window { index, interval }).collect()
+}
+
+impl Window {
+    /// The parts of the window by protocol, in order. `availability` is the instant up to which jobs are promised
+    /// complete; with [`ProtocolChoice::Auto`] a day belongs to jobs when it ends by then.
+    pub fn parts(&self, choice: ProtocolChoice, availability: Option<Timestamp>) -> Vec<(Interval, Protocol)> {
+        let whole = self.interval;
+        if let ProtocolChoice::One(protocol) = choice {
+            return vec![(whole, protocol)];
+        }
+        let promised = availability.map_or(whole.from(), |at| Day::of(at).start());
+        let border = promised.clamp(whole.from(), whole.to());
+        let jobs = Interval::new(whole.from(), border).map(|part| (part, Protocol::Jobs));
+        let query = Interval::new(border, whole.to()).map(|part| (part, Protocol::Query));
+        [jobs, query].into_iter().flatten().collect()
+    }
+
+    /// All slices of `part` of this window under one policy.
+    pub fn slices(&self, part: Interval, protocol: Protocol, policy: &SlicePolicy) -> Vec<Slice> {
+        cut(part, policy.days(protocol)).map(|interval| Slice { window: self.index, interval, protocol }).collect()
+    }
+}
+
+/// Pieces of at most `days` days, from the start.
+fn cut(whole: Interval, days: i64) -> impl Iterator<Item = Interval> {
+    let mut from = whole.from();
+    std::iter::from_fn(move || {
+        let to = whole.to().min(from + TimeDelta::days(days));
+        let piece = Interval::new(from, to).ok()?;
+        from = to;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::parse_timestamp;
+    use proptest::prelude::*;
+
+    fn interval(from: &str, to: &str) -> Interval {
+        Interval::new(parse_timestamp(from).unwrap(), parse_timestamp(to).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn auto_is_jobs_up_to_the_last_promised_midnight_and_query_after_it() {
+        let window = windows(&interval("2025-01-01T00:00:00Z", "2025-01-11T00:00:00Z"))[0];
+        let parts = |available: &str| -> Vec<(i64, Protocol)> {
+            window
+                .parts(ProtocolChoice::Auto, parse_timestamp(available))
+                .iter()
+                .map(|(part, protocol)| (part.length().num_days(), *protocol))
+                .collect()
+        };
+        assert_eq!(parts("2025-01-08T04:10:03Z"), [(7, Protocol::Jobs), (3, Protocol::Query)]);
+        assert_eq!(parts("2024-12-31T00:00:00Z"), [(10, Protocol::Query)]);
+        assert_eq!(parts("2025-02-01T00:00:00Z"), [(10, Protocol::Jobs)]);
+    }
+
+    #[test]
+    fn a_year_is_twelve_windows_of_thirty_days_and_one_of_five() {
+        let year = windows(&interval("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"));
+        let days: Vec<_> = year.iter().map(|w| w.interval.length().num_days()).collect();
+        assert_eq!(days, [[30; 12].as_slice(), &[5]].concat());
+    }
+
+    proptest! {
+        #[test]
+        fn windows_and_slices_are_disjoint_and_cover(from_min in 0i64..40_000_000, length_min in 1i64..600_000, filtered: bool, rate in 0u64..1_000_000) {
+            let epoch = parse_timestamp("2020-01-01T00:00:00Z").unwrap();
+            let from = epoch + TimeDelta::minutes(from_min % 3_000_000);
+            let request = Interval::new(from, from + TimeDelta::minutes(length_min)).unwrap();
+            let policy = SlicePolicy { filtered, records_per_day: Some(rate) };
+            for protocol in [Protocol::Query, Protocol::Jobs, Protocol::Cursor, Protocol::Page] {
+                let mut at = request.whole_days().from();
+                for window in windows(&request) {
+                    prop_assert!(window.interval.length() <= TimeDelta::days(WINDOW_DAYS_MAX));
+                    for slice in window.slices(window.interval, protocol, &policy) {
+                        prop_assert_eq!(slice.interval.from(), at);
+                        prop_assert_eq!(Day::of(slice.interval.to()).start(), slice.interval.to());
+                        at = slice.interval.to();
+                    }
+                    prop_assert_eq!(at, window.interval.to());
+                }
+                prop_assert_eq!(at, request.whole_days().to());
+            }
+        }
+
+        #[test]
+        fn halving_ends_and_loses_nothing(days in 1i64..31) {
+            let from = parse_timestamp("2025-01-01T00:00:00Z").unwrap();
+            let whole = Interval::new(from, from + TimeDelta::days(days)).unwrap();
+            let slice = Slice { window: 0, interval: whole, protocol: Protocol::Query };
+            let (a, b) = slice.halves().unwrap();
+            prop_assert_eq!((a.interval.from(), b.interval.to()), (whole.from(), whole.to()));
+            prop_assert_eq!(a.interval.to(), b.interval.from());
+        }
+    }
+}
