@@ -7,3 +7,5 @@ pub mod error;
 pub mod time;
 
 pub mod plan;
+
+pub mod flatten;

@@ -1,0 +1,109 @@
+//! What flattening hands to the lake: rows by owner day, and the records that could not become rows.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use crate::time::Day;
+
+/// Where a record stood in its source. Ordered: of two versions of a conversation the later position wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Ordinal of the page chain within its observation (a slice, a part of a bisected slice, an input file).
+    pub chain: u32,
+    /// Page number within the chain, from 1.
+    pub page: u32,
+    /// Place on the page, from 0.
+    pub index: u32,
+}
+
+/// What identifies and orders one record of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordKey {
+    /// `conversation_start` in microseconds since the Unix epoch.
+    pub start: i64,
+    /// `conversation_id`, as the API sent it.
+    pub id: Box<str>,
+    /// Where it stood.
+    pub position: Position,
+}
+
+/// The rows of one table for all records of a [`DayBatch`].
+#[derive(Clone, Debug)]
+pub struct TableRows {
+    /// Columns in schema order.
+    pub rows: RecordBatch,
+    /// Rows `offsets[i]..offsets[i + 1]` belong to record `i`; one more entry than there are records.
+    pub offsets: Vec<u32>,
+}
+
+/// The records of one page that one UTC day owns, flattened. Records stand in page order, duplicates included.
+#[derive(Clone, Debug)]
+pub struct DayBatch {
+    /// The owner: the UTC day of every record's `conversation_start`.
+    pub day: Day,
+    /// One entry a record.
+    pub keys: Vec<RecordKey>,
+    /// One entry a table of the catalog, in its order.
+    pub tables: Vec<TableRows>,
+}
+
+impl DayBatch {
+    /// Memory held by the columns and keys, in bytes.
+    pub fn bytes(&self) -> usize {
+        let rows: usize = self.tables.iter().map(|t| t.rows.get_array_memory_size() + t.offsets.len() * 4).sum();
+        rows + self.keys.iter().map(|k| k.id.len() + size_of::<RecordKey>()).sum::<usize>()
+    }
+}
+
+/// Why a record went to quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BadReason {
+    /// Not valid JSON, or not valid UTF-8.
+    NotJson,
+    /// Nested deeper than [`crate::flatten`] reads.
+    TooDeep,
+    /// Valid JSON, but not an object.
+    NotObject,
+    /// No `conversationId` that is a non-empty string.
+    NoId,
+    /// No `conversationStart`, nor another field that the schema takes for it, that is a timestamp.
+    NoStart,
+}
+
+impl BadReason {
+    /// Its name in quarantine files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BadReason::NotJson => "not_json",
+            BadReason::TooDeep => "too_deep",
+            BadReason::NotObject => "not_object",
+            BadReason::NoId => "no_id",
+            BadReason::NoStart => "no_start",
+        }
+    }
+}
+
+/// A record that could not become rows, kept as it came.
+#[derive(Clone, Debug)]
+pub struct BadRecord {
+    /// Where it stood.
+    pub position: Position,
+    /// Why it is here.
+    pub reason: BadReason,
+    /// Its bytes as they came.
+    pub raw: Bytes,
+}
+
+/// Everything one page became. Every record of the page is in exactly one place:
+/// `records = Σ days.keys + bad`.
+#[derive(Clone, Debug, Default)]
+pub struct FlatPage {
+    /// Rows by owner day, days ascending.
+    pub days: Vec<DayBatch>,
+    /// Records set aside.
+    pub bad: Vec<BadRecord>,
+    /// Fields that the schema does not know and values of another type than the schema says, by table and path
+    /// (`sessions.someNewField`), and metrics without a column (`sessions.metrics.tNew`), with their number. Names
+    /// only, never values: what does not look like a name is counted as `?`.
+    pub unknown: std::collections::BTreeMap<String, u64>,
+}

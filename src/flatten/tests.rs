@@ -1,0 +1,366 @@
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn flattener(tables: Option<&[&str]>, excluded: &[&str]) -> Flattener {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let catalog = Catalog::builtin().unwrap().select(tables.map(owned).as_deref(), &owned(excluded)).unwrap();
+    Flattener::new(Arc::new(catalog)).unwrap()
+}
+
+/// One page of one day, and a way to ask for its values.
+struct Flat {
+    flattener: Flattener,
+    page: FlatPage,
+}
+
+impl Flat {
+    fn new(flattener: Flattener, records: &[Value]) -> Flat {
+        let records = records.iter().map(|record| Bytes::from(record.to_string()));
+        let page = flattener.flatten(0, 1, records).unwrap();
+        Flat { flattener, page }
+    }
+
+    /// The flattened conversation with these fields added.
+    fn of(fields: Value) -> Flat {
+        Flat::new(flattener(None, &[]), &[conversation(fields)])
+    }
+
+    fn rows(&self, table: &str) -> &RecordBatch {
+        let index = self.flattener.catalog().tables().iter().position(|t| t.name == table).unwrap();
+        &self.page.days[0].tables[index].rows
+    }
+
+    fn column(&self, table: &str, column: &str) -> ArrayRef {
+        Arc::clone(self.rows(table).column_by_name(column).unwrap_or_else(|| panic!("{table}.{column}")))
+    }
+
+    fn texts(&self, table: &str, column: &str) -> Vec<Option<String>> {
+        self.column(table, column).as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    fn ints(&self, table: &str, column: &str) -> Vec<Option<i64>> {
+        self.column(table, column).as_primitive::<Int64Type>().iter().collect()
+    }
+
+    fn extras(&self, table: &str) -> Vec<Option<Value>> {
+        self.texts(table, "extra").iter().map(|text| text.as_ref().map(|t| serde_json::from_str(t).unwrap())).collect()
+    }
+
+    fn other(&self, table: &str, row: usize) -> BTreeMap<String, Option<i64>> {
+        let entries = self.column(table, "metrics_other").as_map().value(row);
+        let values = entries.column(1).as_primitive::<Int64Type>();
+        entries.column(0).as_string::<i32>().iter().map(|key| key.unwrap().to_owned()).zip(values).collect()
+    }
+}
+
+fn conversation(fields: Value) -> Value {
+    let mut record = json!({"conversationId": "c1", "conversationStart": "2025-01-02T03:04:05.678Z"});
+    record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    record
+}
+
+fn session(fields: Value) -> Value {
+    json!({"participants": [{"participantId": "p1", "purpose": "agent", "userId": "u1", "sessions": [fields]}]})
+}
+
+fn some(texts: &[&str]) -> Vec<Option<String>> {
+    texts.iter().map(|&text| Some(text.to_owned())).collect()
+}
+
+#[test]
+fn children_carry_the_keys_of_their_ancestors_and_their_ordinals() {
+    let flat = Flat::of(json!({"participants": [
+        {"participantId": "p0"},
+        {"participantId": "p1", "sessions": [
+            {"sessionId": "s0", "segments": [{}, {"properties": [{"property": "a"}, {"property": "b"}]}]},
+            {"sessionId": "s1", "flow": {"outcomes": [{"flowOutcomeId": "o"}]}},
+        ]},
+    ]}));
+    assert_eq!(flat.ints("participants", "participant_index"), [Some(0), Some(1)]);
+    assert_eq!(flat.texts("sessions", "participant_id"), some(&["p1", "p1"]));
+    assert_eq!(flat.ints("segments", "segment_index"), [Some(0), Some(1)]);
+    assert_eq!(flat.texts("segment_properties", "session_id"), some(&["s0", "s0"]));
+    for (column, ordinals) in [
+        ("participant_index", [1, 1]),
+        ("session_index", [0, 0]),
+        ("segment_index", [1, 1]),
+        ("segment_property_index", [0, 1]),
+    ] {
+        assert_eq!(flat.ints("segment_properties", column), ordinals.map(Some), "{column}");
+    }
+    assert_eq!(flat.texts("flow_outcomes", "session_id"), some(&["s1"]));
+    assert_eq!(flat.ints("flow_outcomes", "flow_outcome_index"), [Some(0)]);
+    for table in flat.flattener.catalog().tables() {
+        assert!(flat.texts(&table.name, "conversation_id").iter().all(|id| id.as_deref() == Some("c1")));
+        let starts = flat.column(&table.name, "conversation_start");
+        assert!(
+            starts.as_primitive::<TimestampMicrosecondType>().values().iter().all(|&at| at == 1_735_787_045_678_000)
+        );
+    }
+}
+
+#[test]
+fn a_session_repeats_what_joins_would_be_needed_for() {
+    let flat = Flat::of(session(json!({"segments": [{"queueId": "q0"}, {"queueId": "q1"}, {}, {"queueId": 7}]})));
+    assert_eq!(flat.texts("sessions", "purpose"), some(&["agent"]));
+    assert_eq!(flat.texts("sessions", "user_id"), some(&["u1"]));
+    assert_eq!(flat.texts("sessions", "queue_id"), some(&["q1"]));
+    assert_eq!(flat.extras("segments"), [None, None, None, Some(json!({"queueId": 7}))]);
+}
+
+#[test]
+fn a_value_of_another_type_is_null_and_kept_as_it_came() {
+    let big: Value = serde_json::from_str("123456789012345678901234567890").unwrap();
+    let huge: Value = serde_json::from_str("1e+400").unwrap();
+    for (fields, table, column, extra) in [
+        (json!({"externalTag": 7}), "conversations", "external_tag", json!({"externalTag": 7})),
+        (json!({"selfServed": "true"}), "conversations", "self_served", json!({"selfServed": "true"})),
+        (
+            json!({"conferenceStart": "2021-04-2T15:30:51.418Z"}),
+            "conversations",
+            "conference_start",
+            json!({"conferenceStart": "2021-04-2T15:30:51.418Z"}),
+        ),
+        (
+            json!({"mediaStatsMinConversationMos": huge}),
+            "conversations",
+            "media_stats_min_conversation_mos",
+            json!({"mediaStatsMinConversationMos": huge}),
+        ),
+        (json!({"divisionIds": ["a", 1]}), "conversations", "division_ids", json!({"divisionIds": ["a", 1]})),
+        (json!({"divisionIds": "a"}), "conversations", "division_ids", json!({"divisionIds": "a"})),
+        (session(json!({"mediaCount": 1.5})), "sessions", "media_count", json!({"mediaCount": 1.5})),
+        (session(json!({"mediaCount": big})), "sessions", "media_count", json!({"mediaCount": big})),
+        (session(json!({"mediaCount": true})), "sessions", "media_count", json!({"mediaCount": true})),
+        (
+            session(json!({"flow": {"flowName": 7, "flowId": "f"}})),
+            "sessions",
+            "flow_name",
+            json!({"flow": {"flowName": 7}}),
+        ),
+        (session(json!({"flow": {"new": {"a": [1]}}})), "sessions", "flow_name", json!({"flow": {"new": {"a": [1]}}})),
+        (session(json!({"flow": "f"})), "sessions", "flow_id", json!({"flow": "f"})),
+        (session(json!({"segments": {"a": 1}})), "sessions", "flow_id", json!({"segments": {"a": 1}})),
+        (json!({"participants": 7}), "conversations", "external_tag", json!({"participants": 7})),
+        (
+            json!({"brandNew": null, "b": {"c": 1}}),
+            "conversations",
+            "external_tag",
+            json!({"brandNew": null, "b": {"c": 1}}),
+        ),
+    ] {
+        let flat = Flat::of(fields);
+        assert!(flat.column(table, column).is_null(0), "{column}");
+        assert_eq!(flat.extras(table), [Some(extra)], "{column}");
+        assert!(!flat.page.unknown.is_empty(), "{column}");
+    }
+}
+
+#[test]
+fn what_fits_is_in_its_column_and_null_is_nothing() {
+    let flat = Flat::of(json!({
+        "divisionIds": ["a", null], "mediaStatsMinConversationMos": 4, "externalTag": null, "participants": null, "evaluations": [null, {}],
+    }));
+    assert_eq!(flat.column("conversations", "division_ids").as_list::<i32>().value(0).len(), 2);
+    let mos = flat.column("conversations", "media_stats_min_conversation_mos");
+    assert_eq!(mos.as_primitive::<arrow::datatypes::Float64Type>().value(0), 4.0);
+    assert_eq!(flat.extras("conversations"), [None]);
+    assert_eq!(flat.ints("evaluations", "evaluation_index"), [Some(1)]);
+    assert!(flat.page.unknown.is_empty());
+}
+
+#[test]
+fn elements_that_are_no_objects_keep_their_place_in_the_extra_of_the_parent() {
+    let flat = Flat::of(json!({"participants": [{"participantId": "a"}, 7, {"participantId": "b"}, [{}]]}));
+    assert_eq!(flat.ints("participants", "participant_index"), [Some(0), Some(2)]);
+    assert_eq!(flat.extras("conversations"), [Some(json!({"participants": [null, 7, null, [{}]]}))]);
+    assert_eq!(flat.page.unknown, BTreeMap::from([("conversations.participants".to_owned(), 2)]));
+}
+
+#[test]
+fn attributes_are_rows_and_their_names_stay_out_of_reports() {
+    let flat = Flat::of(json!({"participants": [{"attributes": {"k": "v", "": null, "n": 7, "o": {"secret": [1]}}}]}));
+    assert_eq!(flat.texts("participant_attributes", "key"), some(&["k", "", "n", "o"]));
+    assert_eq!(flat.texts("participant_attributes", "value"), [Some("v".to_owned()), None, None, None]);
+    assert_eq!(
+        flat.extras("participant_attributes"),
+        [None, None, Some(json!({"value": 7})), Some(json!({"value": {"secret": [1]}}))]
+    );
+    assert_eq!(flat.page.unknown, BTreeMap::from([("participant_attributes.value".to_owned(), 2)]));
+    let flat = Flat::of(json!({"participants": [{"attributes": [["k", "v"]]}]}));
+    assert_eq!(flat.extras("participants"), [Some(json!({"attributes": [["k", "v"]]}))]);
+}
+
+#[test]
+fn metrics_fold_into_sessions_and_conversations() {
+    let metric = |name: &str, value: Value| json!({"name": name, "value": value});
+    let sessions = [
+        vec![
+            metric("tTalk", json!(5)),
+            metric("tTalk", json!(7)),
+            metric("tFirstConnect", json!(9)),
+            metric("xNew", json!(1)),
+        ],
+        vec![
+            metric("tTalk", json!(1)),
+            metric("tFirstConnect", json!(4)),
+            metric("tTalk", json!(1.5)),
+            metric("xNew", json!("?")),
+        ],
+        vec![metric("tTalk", json!(i64::MAX)), metric("xNew", json!(2)), json!({"value": 3})],
+        vec![],
+    ];
+    let sessions: Vec<_> = sessions.iter().map(|metrics| json!({ "metrics": metrics })).collect();
+    let flat = Flat::of(json!({"participants": [{ "sessions": sessions }]}));
+    assert_eq!(flat.ints("sessions", "t_talk_ms"), [Some(12), Some(1), Some(i64::MAX), None]);
+    assert_eq!(flat.ints("sessions", "t_first_connect_ms"), [Some(9), Some(4), None, None]);
+    assert_eq!(flat.ints("conversations", "t_talk_ms"), [None], "the sum is beyond 64 bits");
+    assert_eq!(flat.ints("conversations", "t_first_connect_ms"), [Some(9)]);
+    assert_eq!(flat.ints("conversations", "n_offered"), [None], "absent is not 0");
+    assert_eq!(flat.other("conversations", 0), BTreeMap::from([("xNew".to_owned(), Some(3))]));
+    assert_eq!(flat.other("sessions", 2), BTreeMap::from([("xNew".to_owned(), Some(2))]));
+    assert!(flat.column("sessions", "metrics_other").is_null(1) && flat.column("sessions", "metrics_other").is_null(3));
+    assert_eq!(flat.rows("metrics").num_rows(), 11);
+    let extras = flat.extras("metrics");
+    assert_eq!((&extras[6], &extras[7]), (&Some(json!({"value": 1.5})), &Some(json!({"value": "?"}))));
+    assert_eq!(
+        flat.page.unknown,
+        BTreeMap::from([("metrics.value".to_owned(), 2), ("sessions.metrics.xNew".to_owned(), 2)])
+    );
+}
+
+#[test]
+fn tutorial_records_are_conversations() {
+    let flat = Flat::new(
+        flattener(None, &[]),
+        &[json!({
+            "conversationId": "c1", "startTime": "2025-01-02T00:00:00.000Z", "endTime": "2025-01-02T00:01:00.000Z", "queueId": "q",
+            "metrics": {
+                "handleDuration": {"total": 60000, "count": 2}, "talkDuration": 50000, "holdDuration": {"total": 1.5},
+                "offerRate": 1, "fooDuration": {"total": 3, "max": 2}, "bar": 4, "odd": "x", "none": null,
+            },
+            "talkRate": 0.5,
+        })],
+    );
+    for (column, value) in [
+        ("handle_duration_ms", Some(60_000)),
+        ("talk_duration_ms", Some(50_000)),
+        ("hold_duration_ms", None),
+        ("wait_duration_ms", None),
+    ] {
+        assert_eq!(flat.ints("conversations", column), [value], "{column}");
+    }
+    for (column, value) in [("offer_rate", Some(1.0)), ("offer_answer_rate", None), ("talk_rate", Some(0.5))] {
+        let rates = flat.column("conversations", column);
+        assert_eq!(
+            rates.as_primitive::<arrow::datatypes::Float64Type>().iter().collect::<Vec<_>>(),
+            [value],
+            "{column}"
+        );
+    }
+    assert!(flat.column("conversations", "conversation_end").is_valid(0));
+    assert_eq!(
+        flat.other("conversations", 0),
+        BTreeMap::from([("bar".into(), Some(4)), ("fooDuration".into(), Some(3))])
+    );
+    let extra = json!({
+        "queueId": "q",
+        "metrics": {"handleDuration": {"count": 2}, "holdDuration": {"total": 1.5}, "fooDuration": {"max": 2}, "odd": "x", "none": null},
+    });
+    assert_eq!(flat.extras("conversations"), [Some(extra)]);
+}
+
+#[test]
+fn of_several_fields_for_a_column_the_first_that_fits_wins_and_none_is_lost() {
+    let flat =
+        Flat::of(json!({"startTime": "2025-01-02T09:00:00Z", "endTime": "2025-01-02T10:00:00Z", "conversationEnd": 7}));
+    assert_eq!(flat.page.days[0].keys[0].start, 1_735_787_045_678_000);
+    assert_eq!(
+        flat.column("conversations", "conversation_end").as_primitive::<TimestampMicrosecondType>().value(0),
+        1_735_812_000_000_000
+    );
+    assert_eq!(
+        flat.extras("conversations"),
+        [Some(json!({"startTime": "2025-01-02T09:00:00Z", "conversationEnd": 7}))]
+    );
+}
+
+#[test]
+fn what_is_not_selected_is_nowhere() {
+    let record = conversation(json!({"participants": [
+        {"participantName": "Ada", "userId": "u", "attributes": {"k": "secret"}, "sessions": [{"metrics": [{"name": "tTalk", "value": 5}]}]},
+        {"participantName": 7, "attributes": "secret"},
+    ]}));
+    let excluded = ["participants.participant_name", "conversations.n_offered"];
+    let flat = Flat::new(flattener(Some(&["participants"]), &excluded), std::slice::from_ref(&record));
+    assert_eq!(flat.page.days[0].tables.len(), 2);
+    assert!(flat.rows("participants").column_by_name("participant_name").is_none());
+    assert_eq!(flat.extras("participants"), [None, None]);
+    assert_eq!(flat.texts("participants", "user_id"), [Some("u".to_owned()), None]);
+    assert_eq!(flat.ints("conversations", "t_talk_ms"), [Some(5)], "metrics fold without their own tables");
+
+    let flat = Flat::new(flattener(Some(&[]), &[]), std::slice::from_ref(&record));
+    assert_eq!((flat.page.days[0].tables.len(), flat.extras("conversations")), (1, vec![None]));
+}
+
+#[test]
+fn bad_records_are_set_aside_whole_with_their_reason() {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let good = conversation(json!({})).to_string();
+    let raws = [
+        "{\"conversationId\":",
+        &deep,
+        "[1]",
+        r#"{"conversationStart":"2025-01-01T00:00:00Z"}"#,
+        r#"{"conversationId":7,"conversationStart":"2025-01-01T00:00:00Z"}"#,
+        r#"{"conversationId":"","conversationStart":"2025-01-01T00:00:00Z"}"#,
+        &good,
+        r#"{"conversationId":"c"}"#,
+        r#"{"conversationId":"c","conversationStart":"2025-01-01"}"#,
+        r#"{"conversationId":"c","conversationStart":1735689600000}"#,
+    ];
+    let page =
+        flattener(None, &[]).flatten(3, 4, raws.iter().map(|raw| Bytes::copy_from_slice(raw.as_bytes()))).unwrap();
+    use BadReason::*;
+    let reasons: Vec<_> = page.bad.iter().map(|bad| (bad.position.index, bad.reason)).collect();
+    let expected = [NotJson, TooDeep, NotObject, NoId, NoId, NoId, NoStart, NoStart, NoStart];
+    assert_eq!(reasons, [0, 1, 2, 3, 4, 5, 7, 8, 9].into_iter().zip(expected).collect::<Vec<_>>());
+    for bad in &page.bad {
+        assert_eq!(bad.raw, raws[bad.position.index as usize].as_bytes());
+    }
+    assert_eq!(page.days[0].keys[0].position, Position { chain: 3, page: 4, index: 6 });
+}
+
+#[test]
+fn records_go_to_their_own_day_in_page_order() {
+    let at = |id: &str, start: &str, participants: usize| json!({"conversationId": id, "conversationStart": start, "participants": vec![json!({}); participants]});
+    let flat = Flat::new(
+        flattener(None, &[]),
+        &[
+            at("b", "2025-01-02T00:00:00.000Z", 2),
+            at("a", "2025-01-01T23:59:59.999Z", 1),
+            at("c", "2025-01-02T23:00:00.000Z", 0),
+            at("b", "2025-01-02T00:00:00.000Z", 3),
+        ],
+    );
+    let days: Vec<_> = flat.page.days.iter().map(|day| day.day.to_string()).collect();
+    assert_eq!(days, ["2025-01-01", "2025-01-02"]);
+    let second = &flat.page.days[1];
+    let keys: Vec<_> = second.keys.iter().map(|key| (&*key.id, key.position.index)).collect();
+    assert_eq!(keys, [("b", 0), ("c", 2), ("b", 3)]);
+    let participants = flat.flattener.catalog().tables().iter().position(|t| t.name == "participants").unwrap();
+    assert_eq!(second.tables[participants].offsets, [0, 2, 2, 5]);
+    assert_eq!(second.tables[0].offsets, [0, 1, 2, 3]);
+}
+
+#[test]
+fn names_that_may_be_data_are_not_repeated() {
+    let flat = Flat::of(json!({"someNewField": 1, "ada@example.org": 2, "9d7f": 3, "ünïcode": 4}));
+    let expected = [("conversations.?".to_owned(), 3), ("conversations.someNewField".to_owned(), 1)];
+    assert_eq!(flat.page.unknown, BTreeMap::from(expected));
+}
