@@ -8,4 +8,6 @@ pub mod time;
 
 pub mod plan;
 
+pub mod api;
+
 pub mod flatten;

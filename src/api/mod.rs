@@ -1,0 +1,41 @@
+//! The source: Genesys Cloud's analytics API, four ways of paging it behind one transport.
+//!
+//! From the outside in: [`Api`] pages a slice into a channel; a protocol says what to ask next; the client makes
+//! one call succeed or explains why not, with the token, the pace and the retries that all calls share; the
+//! [`transport::Transport`] carries one request. Only [`http`] knows the network.
+
+pub mod complaint;
+pub mod envelope;
+pub mod filter;
+pub mod http;
+pub mod page;
+pub mod region;
+pub mod transport;
+
+mod client;
+mod limits;
+mod pace;
+mod protocol;
+mod retry;
+mod scan;
+mod settings;
+mod source;
+mod stats;
+mod token;
+mod verdict;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use filter::Filters;
+pub use limits::QUERY_RESULTS_MAX;
+pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
+pub use page::{Delivery, Page};
+pub use protocol::Fetched;
+pub use region::{DEFAULT_REGION, Endpoint};
+pub use settings::{ApiSettings, JOB_CEILING, RETRY_FOR, Wanted};
+pub use source::{AVAILABILITY_LAG, Api};
+pub use stats::Stats;
+pub use token::{AuthStyle, Credentials};

@@ -1,0 +1,77 @@
+//! One slice, paged to its end.
+//!
+//! A protocol pages one part of the slice as one chain of pages and says how it ended ([`chain`]); [`walk`] decides
+//! what follows: the next part, the same part again, the same with smaller pages, or its halves. [`cursor`],
+//! [`jobs`], [`page`] and [`query`] know what to send and how an answer leads on, and nothing else.
+
+mod chain;
+mod cursor;
+mod jobs;
+mod page;
+mod query;
+mod trail;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use super::client::{Call, Client};
+use super::limits::Limits;
+use super::settings::ApiSettings;
+use crate::error::{Error, Result};
+use crate::plan::{Protocol, Slice};
+
+pub(super) use chain::read_page;
+pub use walk::Fetched;
+pub(super) use walk::fetch;
+
+/// Where details are asked for, whatever the shape.
+const QUERY_PATH: &str = "/api/v2/analytics/conversations/details/query";
+/// Where jobs live.
+pub(super) const JOBS_PATH: &str = "/api/v2/analytics/conversations/details/jobs";
+/// Jobs that run at the same time; what the API allows is not documented.
+const JOBS_MAX: usize = 3;
+
+/// What all fetches from one source share.
+pub(crate) struct Source {
+    pub(crate) client: Client,
+    pub(crate) settings: Arc<ApiSettings>,
+    pub(crate) limits: Limits,
+    pub(crate) jobs: Semaphore,
+}
+
+impl Source {
+    pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
+        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX) }
+    }
+}
+
+/// The smallest request whose answer says how much the slice holds; none for a slice that has not begun.
+pub(super) fn probe(source: &Source, slice: &Slice) -> Result<Option<Call>> {
+    let Some(part) = walk::wire_interval(source, slice) else { return Ok(None) };
+    let call = match slice.protocol {
+        Protocol::Query => query::request(source, part, 1, 1),
+        Protocol::Cursor => cursor::request(source, part, Some(1), None),
+        Protocol::Page => page::request(source, part, 1, 1),
+        Protocol::Jobs => {
+            Err(Error::usage("--probe does not fit --protocol jobs: a job cannot be counted without being run"))
+        }
+    };
+    call.map(Some)
+}
+
+/// The members of a request's body: the protocol's own and the selection's.
+fn body(own: Value, filters: Map<String, Value>) -> Value {
+    match own {
+        Value::Object(mut members) => {
+            members.extend(filters);
+            Value::Object(members)
+        }
+        other => other,
+    }
+}

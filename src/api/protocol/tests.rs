@@ -1,0 +1,645 @@
+//! The four protocols against a scripted API, in virtual time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::api::testing::{Asked, Reply, Scripted, api, fetch, records, settings, slice};
+use crate::api::transport::Fault;
+use crate::api::{ApiSettings, Filters, Wanted};
+use crate::error::Kind;
+use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
+use crate::time::parse_timestamp;
+
+fn conversations(from: usize, count: usize) -> Value {
+    json!({"conversations": records(from, count), "totalHits": 1})
+}
+
+/// The page number that a query or page request asks for.
+fn number(asked: &Asked) -> u64 {
+    let body = &asked.body;
+    body["pageNumber"].as_u64().or_else(|| body["paging"]["pageNumber"].as_u64()).unwrap()
+}
+
+mod query {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_until_one_is_empty() {
+        let scripted = Scripted::in_turn(vec![
+            Reply::json(conversations(0, 100)).header("date", "Sun, 15 Jun 2025 12:34:56 GMT"),
+            Reply::json(conversations(100, 7)),
+            Reply::json(json!({"totalHits": 3})),
+        ]);
+        let filters = Filters { queues: vec!["q".to_owned()], ..Filters::default() };
+        let (fetched, delivered) = fetch(
+            &api(&scripted, ApiSettings { wanted: Wanted { filters, ..Wanted::default() }, ..settings() }),
+            slice(Query, 7),
+        )
+        .await;
+        let fetched = fetched.unwrap();
+        assert_eq!((fetched.pages, fetched.records, fetched.hits, fetched.chains), (2, 107, Some(1), 1));
+        assert_eq!(fetched.observed_at, parse_timestamp("2025-06-15T12:34:56Z").unwrap());
+        assert_eq!(delivered.pages, [(0, 1, 100), (0, 2, 7)]);
+        let asked = scripted.asked();
+        assert_eq!(asked[0].path, "/api/v2/analytics/conversations/details/query");
+        assert_eq!(
+            asked[1].body,
+            json!({
+                "interval": "2025-01-01T00:00:00.000Z/2025-01-08T00:00:00.000Z", "order": "asc", "orderBy": "conversationStart",
+                "paging": {"pageSize": 100, "pageNumber": 2},
+                "segmentFilters": [{"type": "or", "predicates":
+                    [{"type": "dimension", "dimension": "queueId", "operator": "matches", "value": "q"}]}],
+            })
+        );
+        assert_eq!(asked[0].authorization, "Bearer t1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_that_is_too_long_is_cut_as_the_refusal_says() {
+        let scripted = Scripted::new(|asked| {
+            let interval = asked.body["interval"].as_str().unwrap();
+            let days: Vec<u32> = interval.split('/').map(|t| t[8..10].parse().unwrap()).collect();
+            match (days[1] - days[0] > 2, number(asked)) {
+                (true, _) => Reply::status(400, json!({"message": "a search interval that does not exceed 2 days"})),
+                (_, 1) => Reply::json(conversations(days[0] as usize, 1)),
+                _ => Reply::json(json!({})),
+            }
+        });
+        let api = api(&scripted, settings());
+        let (fetched, delivered) = fetch(&api, slice(Query, 7)).await;
+        assert_eq!(fetched.unwrap().chains, 4);
+        assert_eq!(delivered.ids, ["c1", "c3", "c5", "c7"]);
+        assert_eq!(delivered.pages.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        // The limit is remembered: the next slice is cut before it is asked for.
+        let before = scripted.asked().len();
+        fetch(&api, slice(Query, 4)).await.0.unwrap();
+        assert_eq!(scripted.asked().len() - before, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_results_are_split_ahead_and_when_the_api_says_so() {
+        // Ahead: the total is beyond what can be paged.
+        let scripted = Scripted::new(|asked| {
+            let whole = asked.body["interval"] == "2025-01-01T00:00:00.000Z/2025-01-03T00:00:00.000Z";
+            match number(asked) {
+                1 => Reply::json(json!({"conversations": records(0, 1), "totalHits": if whole { 100_001 } else { 9 }})),
+                _ => Reply::json(json!({})),
+            }
+        });
+        let (fetched, _) = fetch(&api(&scripted, settings()), slice(Query, 2)).await;
+        assert_eq!((fetched.unwrap().chains, scripted.asked().len()), (2, 5));
+        // Afterwards: the total lied, and delivered pages are taken back.
+        let scripted = Scripted::new(|asked| {
+            let whole = asked.body["interval"] == "2025-01-01T00:00:00.000Z/2025-01-03T00:00:00.000Z";
+            match number(asked) {
+                3 if whole => Reply::status(
+                    400,
+                    json!({"message": "Pagination may not exceed 200 results. Tip: smaller intervals"}),
+                ),
+                1 => Reply::json(conversations(0, if whole { 100 } else { 60 })),
+                2 if whole => Reply::json(conversations(100, 100)),
+                _ => Reply::json(json!({})),
+            }
+        });
+        let api = api(&scripted, settings());
+        let (fetched, delivered) = fetch(&api, slice(Query, 2)).await;
+        assert_eq!((fetched.unwrap().records, delivered.restarts), (120, 1));
+        assert_eq!(delivered.pages, [(0, 1, 60), (1, 1, 60)]);
+        // The limit is remembered: a third full page is not asked for again.
+        let before = scripted.asked().len();
+        fetch(&api, slice(Query, 2)).await.0.unwrap();
+        assert_eq!(scripted.asked().len() - before, 2 + 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn below_a_minute_nothing_is_split_and_nothing_is_dropped_silently() {
+        let scripted =
+            Scripted::new(|_| Reply::status(400, json!({"message": "Pagination may not exceed 100000 results."})));
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Query, 1)).await;
+        let error = fetched.unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.to_string().contains("cannot split below 1 minute"), "{error}");
+        assert!(
+            error.to_string().starts_with("window 3, slice 2025-01-01T00:00:00.000Z/2025-01-02T00:00:00.000Z: "),
+            "{error}"
+        );
+        assert!(delivered.ids.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_page_beyond_the_limit_is_ever_asked_for() {
+        let scripted = Scripted::new(|asked| {
+            assert!(number(asked) <= 1000);
+            Reply::json(conversations(0, 100))
+        });
+        let mut one_minute = slice(Query, 1);
+        one_minute.interval = crate::time::Interval::new(
+            one_minute.interval.from(),
+            one_minute.interval.from() + chrono::TimeDelta::seconds(90),
+        )
+        .unwrap();
+        let (fetched, _) =
+            fetch(&api(&scripted, ApiSettings { rate_limit: Some(100_000), ..settings() }), one_minute).await;
+        assert!(fetched.unwrap_err().to_string().contains("cannot split"));
+        assert_eq!(scripted.asked().len(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_too_large_is_asked_again_with_half_the_records() {
+        for reply in [|| Reply::fault(Fault::TooLarge), || Reply::status(413, Value::Null)] {
+            let scripted =
+                Scripted::new(move |asked| match (asked.body["paging"]["pageSize"].as_u64().unwrap(), number(asked)) {
+                    (100, 2) => reply(),
+                    (100, _) => Reply::json(conversations(0, 100)),
+                    (50, n @ 1..=3) => Reply::json(conversations((n as usize - 1) * 50, 50)),
+                    _ => Reply::json(json!({"conversations": []})),
+                });
+            let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Query, 7)).await;
+            assert_eq!(fetched.unwrap().records, 150);
+            assert_eq!(delivered.restarts, 1);
+            assert_eq!(delivered.ids.len(), 150);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_slow_answers_halve_the_page_and_one_does_not() {
+        let mut asked_before = 0;
+        let scripted = Scripted::new(move |asked| {
+            asked_before += 1;
+            match asked_before {
+                1 | 3 | 4 => Reply::status(504, Value::Null),
+                n => {
+                    assert_eq!(asked.body["paging"]["pageSize"], if n == 2 { 100 } else { 50 });
+                    Reply::json(if number(asked) == 1 { conversations(0, 50) } else { json!({}) })
+                }
+            }
+        });
+        let (fetched, _) = fetch(&api(&scripted, settings()), slice(Query, 7)).await;
+        assert_eq!(fetched.unwrap().records, 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slice_that_has_not_begun_takes_no_call() {
+        let scripted = Scripted::in_turn(vec![]);
+        let mut future = slice(Query, 1);
+        let from = parse_timestamp("2025-06-16T00:00:00Z").unwrap();
+        future.interval = crate::time::Interval::new(from, from + chrono::TimeDelta::days(1)).unwrap();
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), future).await;
+        assert_eq!((fetched.unwrap().chains, delivered.pages.len()), (0, 0));
+        assert_eq!(api(&scripted, settings()).probe(&future).await.unwrap(), 0);
+    }
+
+    /// Pages 10 of the conversations that began in the interval, refuses intervals and depths beyond its limits
+    /// and gives totals that are off.
+    fn limited(minutes: Vec<i64>, days_max: i64, results_max: u64, total_percent: usize) -> std::sync::Arc<Scripted> {
+        Scripted::new(move |asked| {
+            let ends: Vec<_> =
+                asked.body["interval"].as_str().unwrap().split('/').map(|t| parse_timestamp(t).unwrap()).collect();
+            if ends[1] - ends[0] > chrono::TimeDelta::days(days_max) {
+                let message = format!("the interval may not exceed {days_max} days");
+                return Reply::status(400, json!({"message": message}));
+            }
+            if number(asked) * 10 > results_max {
+                let message = format!("Pagination may not exceed {results_max} results.");
+                return Reply::status(400, json!({"message": message}));
+            }
+            let epoch = slice(Query, 1).interval.from();
+            let began = |minute: &i64| epoch + chrono::TimeDelta::minutes(*minute);
+            let inside = minutes.iter().enumerate().filter(|(_, m)| (ends[0]..ends[1]).contains(&began(m)));
+            let total = inside.clone().count() * total_percent / 100;
+            let page = inside.skip((number(asked) as usize - 1) * 10).take(10);
+            let records: Vec<_> = page.map(|(n, _)| json!({"conversationId": format!("c{n}")})).collect();
+            Reply::json(json!({"conversations": records, "totalHits": total}))
+        })
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn whatever_the_limits_every_conversation_is_delivered_once_and_in_order(
+            mut minutes in proptest::collection::vec(0i64..5 * 24 * 60, 0..120),
+            days_max in 1i64..7,
+            results_max in 20u64..80,
+            total_percent in 0usize..200,
+        ) {
+            minutes.sort_unstable();
+            minutes.dedup();
+            let expected: Vec<_> = (0..minutes.len()).map(|n| format!("c{n}")).collect();
+            let scripted = limited(minutes, days_max, results_max, total_percent);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let settings = ApiSettings { wanted: Wanted { page_size: Some(10), ..Wanted::default() }, rate_limit: Some(1_000_000), ..settings() };
+            let run = async { fetch(&api(&scripted, settings), slice(Query, 5)).await };
+            let (fetched, delivered) = runtime.block_on(run);
+            proptest::prop_assert!(fetched.is_ok(), "{:?}", fetched);
+            proptest::prop_assert_eq!(delivered.ids, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_future_is_not_asked_for() {
+        let scripted = Scripted::in_turn(vec![Reply::json(json!({}))]);
+        let mut now = slice(Query, 1);
+        let from = parse_timestamp("2025-06-15T00:00:00Z").unwrap();
+        now.interval = crate::time::Interval::new(from, from + chrono::TimeDelta::days(7)).unwrap();
+        fetch(&api(&scripted, settings()), now).await.0.unwrap();
+        assert_eq!(scripted.asked()[0].body["interval"], "2025-06-15T00:00:00.000Z/2025-06-15T12:00:00.000Z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_is_refused_whole_and_handed_over() {
+        let scripted = Scripted::new(|_| Reply::raw(200, r#"{"conversations":"hunter2","totalHits":1}"#));
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Query, 1)).await;
+        let error = fetched.unwrap_err();
+        assert_eq!((error.kind(), scripted.asked().len()), (Kind::Data, 3));
+        assert_eq!(
+            delivered.refused,
+            ["`conversations` is not a list; the answer's keys: `conversations`, `totalHits`"]
+        );
+        assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn broken_bodies_and_error_objects_are_asked_again() {
+        let scripted = Scripted::in_turn(vec![
+            Reply::raw(200, r#"{"conversations":[{"conversationId":"#),
+            Reply::raw(200, ""),
+            Reply::json(json!({"conversations": records(0, 1)})),
+            Reply::json(json!({"message": "busy", "code": "too.many.requests", "status": 429})),
+            Reply::json(json!({"message": "oh", "code": "internal.server.error"})),
+            Reply::json(json!({})),
+        ]);
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Query, 1)).await;
+        assert_eq!((fetched.unwrap().records, delivered.restarts), (1, 0));
+        assert!(scripted.waits()[3] >= 5.0);
+    }
+}
+
+mod cursor {
+    use super::*;
+
+    /// Answers by the request's cursor (empty: none): count of records and the next cursor.
+    fn by_cursor(pages: &[(&'static str, usize, &'static str)]) -> std::sync::Arc<Scripted> {
+        let pages: HashMap<_, _> = pages.iter().map(|(at, count, next)| (*at, (*count, *next))).collect();
+        Scripted::new(move |asked| {
+            let (count, next) = pages[asked.body["pageCursor"].as_str().unwrap_or_default()];
+            let next = if next.is_empty() { Value::Null } else { json!(next) };
+            Reply::json(
+                json!({"entities": records(0, count), "nextPageCursor": next, "totalRecords": 1, "pageSize": count}),
+            )
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_cursors_through_empty_pages_to_the_end() {
+        let scripted = by_cursor(&[("", 2, "a"), ("a", 0, "b"), ("b", 1, "")]);
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Cursor, 30)).await;
+        assert_eq!((fetched.unwrap().records, delivered.pages), (3, vec![(0, 1, 2), (0, 3, 1)]));
+        let asked = scripted.asked();
+        let mut first = json!({
+            "startTime": "2025-01-01T00:00:00.000Z", "endTime": "2025-01-31T00:00:00.000Z", "granularity": "day",
+            "metrics": ["handleDuration", "talkDuration", "waitDuration", "holdDuration", "wrapupDuration"],
+        });
+        assert_eq!(asked[0].body, first);
+        first["pageCursor"] = "b".into();
+        assert_eq!(asked[2].body, first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_seen_before_is_asked_again_once() {
+        let mut answers = 0;
+        let scripted = Scripted::new(move |_| {
+            answers += 1;
+            let next = match answers {
+                1 | 2 => json!("a"),
+                _ => Value::Null,
+            };
+            Reply::json(json!({"entities": records(answers, 1), "nextPageCursor": next}))
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Cursor, 30)).await;
+        assert_eq!((fetched.unwrap().records, delivered.restarts), (2, 0));
+        assert_eq!(delivered.ids, ["c1", "c3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_circle_of_cursors_ends_after_three_restarts() {
+        let scripted = by_cursor(&[("", 1, "a"), ("a", 1, "b"), ("b", 1, "a")]);
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Cursor, 30)).await;
+        let error = fetched.unwrap_err();
+        assert_eq!((error.kind(), delivered.restarts), (Kind::Data, 3));
+        assert_eq!(scripted.asked().len(), 4 * 4);
+        assert!(error.to_string().contains("page 3: "), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_cursor_restarts_the_slice() {
+        for status in [400, 404, 410] {
+            let mut died = false;
+            let scripted = Scripted::new(move |asked| match asked.body["pageCursor"].as_str() {
+                None => Reply::json(json!({"entities": records(0, 1), "nextPageCursor": "a"})),
+                Some(_) if std::mem::replace(&mut died, true) => Reply::json(json!({"entities": records(1, 1)})),
+                Some(_) => Reply::status(status, json!({"message": "cursor expired", "code": "bad.request"})),
+            });
+            let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Cursor, 30)).await;
+            assert_eq!((fetched.unwrap().records, delivered.restarts, delivered.ids.len()), (2, 1, 2));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_row_of_empty_pages_ends() {
+        let mut n = 0;
+        let scripted = Scripted::new(move |_| {
+            n += 1;
+            Reply::json(json!({"entities": [], "nextPageCursor": format!("c{n}")}))
+        });
+        assert_eq!(fetch(&api(&scripted, settings()), slice(Cursor, 30)).await.0.unwrap_err().kind(), Kind::Data);
+    }
+}
+
+mod page {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    fn answer(count: usize, page_count: u64) -> Reply {
+        Reply::json(json!({"entities": records(0, count), "paging": {"pageSize": count, "pageCount": page_count}}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pages_behind_the_first_are_asked_for_at_once() {
+        let scripted = Scripted::new(|asked| {
+            let n = number(asked);
+            let entities = records(n as usize * 10, 2);
+            let paging = json!({"pageNumber": n, "pageSize": 2, "pageCount": 5});
+            Reply::json(json!({"entities": entities, "paging": paging})).after(Duration::from_millis(900 - 100 * n))
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;
+        assert_eq!((fetched.unwrap().records, delivered.pages.len()), (10, 5));
+        assert_eq!(delivered.ids[..3], ["c10", "c11", "c20"]);
+        assert_eq!(scripted.waits()[1..], [0.0, 0.0, 0.0]);
+        assert_eq!(
+            scripted.asked()[0].body,
+            json!({
+                "dateFrom": "2025-01-01T00:00:00.000Z", "dateTo": "2025-01-31T00:00:00.000Z", "size": 1000, "pageNumber": 1,
+                "groupBy": ["queueId"], "metrics": ["offerRate", "offerAnswerRate", "talkRate"],
+            })
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_of_nothing_and_one_take_one_call() {
+        for (reply, expected) in [
+            (answer(0, 0), 0),
+            (answer(3, 0), 3),
+            (answer(3, 1), 3),
+            (Reply::json(json!({"entities": records(0, 4)})), 4),
+            (Reply::json(json!({})), 0),
+        ] {
+            let scripted = Scripted::in_turn(vec![reply]);
+            let (fetched, _) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;
+            assert_eq!(fetched.unwrap().records, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_page_without_the_counted_records_fails_after_three_tries() {
+        let scripted = Scripted::new(|_| answer(0, 4));
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;
+        assert_eq!((fetched.unwrap_err().kind(), scripted.asked().len()), (Kind::Data, 3));
+        assert_eq!(delivered.refused.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_count_seen_counts() {
+        let scripted = Scripted::new(|asked| match number(asked) {
+            1 => answer(1, 2),
+            2 => answer(1, 4),
+            3 | 4 => answer(1, 3),
+            n => panic!("page {n}"),
+        });
+        let (fetched, _) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;
+        assert_eq!(fetched.unwrap().records, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_empty_page_is_the_end_only_if_nothing_follows() {
+        // A hole of a moment: filled when asked once more.
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&looks);
+        let scripted = Scripted::new(move |asked| match number(asked) {
+            2 if counted.fetch_add(1, SeqCst) == 0 => answer(0, 3),
+            _ => answer(1, 3),
+        });
+        assert_eq!(fetch(&api(&scripted, settings()), slice(Page, 30)).await.0.unwrap().records, 3);
+        assert_eq!(looks.load(SeqCst), 2);
+        // The end, although more were counted; few calls are wasted on what is not there.
+        let scripted = Scripted::new(|asked| answer(usize::from(number(asked) < 3), 1_000_000));
+        assert_eq!(fetch(&api(&scripted, settings()), slice(Page, 30)).await.0.unwrap().records, 2);
+        assert!(scripted.asked().len() < 24, "{}", scripted.asked().len());
+        // A hole that stays.
+        let scripted = Scripted::new(|asked| answer(usize::from(number(asked) != 3), 4));
+        let error = fetch(&api(&scripted, settings()), slice(Page, 30)).await.0.unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.to_string().contains("page 3 is empty"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_another_request_is_not_taken() {
+        let scripted = Scripted::in_turn(vec![
+            Reply::json(json!({"entities": records(5, 1), "paging": {"pageNumber": 9, "pageCount": 1}})),
+            answer(1, 1),
+        ]);
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;
+        assert_eq!((fetched.unwrap().records, delivered.ids), (1, vec!["c0".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_count_full_pages_go_on() {
+        let scripted = Scripted::new(|asked| {
+            let n = number(asked) as usize;
+            Reply::json(json!({"entities": records(n * 10, if n < 3 { 2 } else { 1 })}))
+        });
+        let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+        assert_eq!(fetch(&api(&scripted, settings), slice(Page, 30)).await.0.unwrap().records, 5);
+        assert_eq!(scripted.asked()[0].body["size"], 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_size_that_the_api_refuses_is_learnt() {
+        let scripted = Scripted::new(|asked| match asked.body["size"].as_u64().unwrap() {
+            501.. => Reply::status(400, json!({"message": "size must be between 1 and 500"})),
+            _ => answer(1, 1),
+        });
+        assert_eq!(fetch(&api(&scripted, settings()), slice(Page, 30)).await.0.unwrap().records, 1);
+        assert_eq!(scripted.asked()[1].body["size"], 500);
+    }
+}
+
+mod jobs {
+    use super::*;
+    use std::sync::Arc;
+
+    const JOBS: &str = "/api/v2/analytics/conversations/details/jobs";
+
+    /// A source whose jobs run through `states`, one a look, and whose results `results` answers.
+    fn source(
+        states: &'static [&'static str],
+        mut results: impl FnMut(&Asked) -> Reply + Send + 'static,
+    ) -> Arc<Scripted> {
+        let (mut looks, mut jobs) = (0, 0);
+        Scripted::new(move |asked| {
+            if asked.method == "DELETE" {
+                return Reply::status(204, Value::Null);
+            }
+            if asked.path == JOBS {
+                jobs += 1;
+                return Reply::status(202, json!({"jobId": format!("j{jobs}")}));
+            }
+            if asked.path.contains("/results") {
+                return results(asked);
+            }
+            looks += 1;
+            Reply::json(json!({"state": states[(looks - 1) % states.len()], "errorMessage": "too\nbig"}))
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn submits_waits_and_reads_by_cursor() {
+        let scripted = source(&["QUEUED", "PENDING", "ARCHIVED", "FULFILLED"], |asked| {
+            if asked.path.ends_with("?pageSize=1000") {
+                let page = json!({"conversations": records(0, 2), "cursor": "a+/=", "dataAvailabilityDate": "2025-06-14T00:00:00Z"});
+                return Reply::json(page);
+            }
+            assert!(asked.path.ends_with("?pageSize=1000&cursor=a%2B%2F%3D"), "{}", asked.path);
+            Reply::json(json!({"conversations": records(2, 1), "dataAvailabilityDate": "2025-06-13T00:00:00Z"}))
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Jobs, 7)).await;
+        let fetched = fetched.unwrap();
+        assert_eq!((fetched.records, fetched.hits, delivered.ids.len()), (3, None, 3));
+        assert_eq!(fetched.availability, parse_timestamp("2025-06-13T00:00:00Z"));
+        let asked = scripted.asked();
+        assert_eq!(
+            asked[0].body,
+            json!({
+                "interval": "2025-01-01T00:00:00.000Z/2025-01-08T00:00:00.000Z", "order": "asc", "orderBy": "conversationStart",
+                "startOfDayIntervalMatching": true,
+            })
+        );
+        assert_eq!(scripted.waits()[..4], [1.0, 2.0, 4.0, 8.0]);
+        assert_eq!(
+            (asked.last().unwrap().method.as_str(), asked.last().unwrap().path.as_str()),
+            ("DELETE", &*format!("{JOBS}/j1"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_job_is_submitted_once_more() {
+        let once = source(&["FAILED", "FULFILLED"], |_| Reply::json(conversations(0, 1)));
+        assert_eq!(fetch(&api(&once, settings()), slice(Jobs, 7)).await.0.unwrap().records, 1);
+        let twice = source(&["FAILED", "CANCELLED"], |_| panic!("no results of a failed job"));
+        let error = fetch(&api(&twice, settings()), slice(Jobs, 7)).await.0.unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.to_string().ends_with("the job is CANCELLED: too big"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expired_job_or_cursor_restarts_the_slice() {
+        let expired = source(&["EXPIRED", "FULFILLED"], |_| Reply::json(conversations(0, 1)));
+        assert_eq!(fetch(&api(&expired, settings()), slice(Jobs, 7)).await.1.restarts, 1);
+        for status in [400, 404, 410] {
+            let scripted = source(&["FULFILLED"], move |asked| {
+                match (asked.path.contains("cursor"), asked.path.contains("/j2/")) {
+                    (false, _) => Reply::json(json!({"conversations": records(0, 1), "cursor": "c"})),
+                    (true, false) => Reply::status(status, Value::Null),
+                    (true, true) => Reply::json(conversations(1, 1)),
+                }
+            });
+            let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Jobs, 7)).await;
+            assert_eq!((fetched.unwrap().records, delivered.restarts, delivered.ids.len()), (2, 1, 2));
+        }
+        let never = source(&["EXPIRED"], |_| panic!("no results of an expired job"));
+        let (fetched, delivered) = fetch(&api(&never, settings()), slice(Jobs, 7)).await;
+        assert_eq!((fetched.unwrap_err().kind(), delivered.restarts), (Kind::Data, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn results_that_are_late_are_waited_for() {
+        let mut looks = 0;
+        let scripted = source(&["FULFILLED"], move |_| {
+            looks += 1;
+            if looks < 3 { Reply::status(404, Value::Null) } else { Reply::json(conversations(0, 1)) }
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Jobs, 7)).await;
+        assert_eq!((fetched.unwrap().records, delivered.restarts), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_never_ends_is_deleted_and_left_for_later() {
+        let scripted = source(&["QUEUED"], |_| panic!("no results of a queued job"));
+        let settings = ApiSettings { job_ceiling: Duration::from_secs(120), ..settings() };
+        let error = fetch(&api(&scripted, settings), slice(Jobs, 7)).await.0.unwrap_err();
+        assert_eq!(error.kind(), Kind::Later);
+        assert_eq!(scripted.asked().last().unwrap().method, "DELETE");
+        assert!(scripted.waits().iter().all(|wait| *wait <= 30.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_page_is_read_again_from_the_same_job() {
+        let scripted = source(&["FULFILLED"], |asked| match asked.path.split('?').nth(1).unwrap() {
+            "pageSize=1000" => Reply::json(json!({"conversations": records(0, 2), "cursor": "c"})),
+            "pageSize=1000&cursor=c" => Reply::fault(Fault::TooLarge),
+            _ => Reply::json(conversations(0, 3)),
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Jobs, 7)).await;
+        assert_eq!((fetched.unwrap().records, delivered.restarts), (3, 1));
+        assert_eq!(scripted.asked().iter().filter(|a| a.path == JOBS && a.method == "POST").count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_waits_for_others_to_end_but_not_for_an_outage() {
+        let start = tokio::time::Instant::now();
+        let scripted = Scripted::new(move |asked| match asked.path.as_str() {
+            JOBS if asked.at < start + Duration::from_secs(900) => Reply::status(429, Value::Null),
+            JOBS => Reply::json(json!({"jobId": "j"})),
+            path if path.contains("results") => Reply::json(conversations(0, 1)),
+            _ => Reply::json(json!({"state": "FULFILLED"})),
+        });
+        assert_eq!(fetch(&api(&scripted, settings()), slice(Jobs, 7)).await.0.unwrap().records, 1);
+        let down = Scripted::new(|_| Reply::status(503, Value::Null));
+        let start = tokio::time::Instant::now();
+        let error = fetch(&api(&down, settings()), slice(Jobs, 7)).await.0.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(start.elapsed() <= Duration::from_secs(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_most_three_jobs_run_at_a_time() {
+        let (mut running, mut most) = (0i32, 0i32);
+        let peak = Arc::new(std::sync::Mutex::new(0));
+        let seen = Arc::clone(&peak);
+        let scripted = Scripted::new(move |asked| match asked.method.as_str() {
+            "DELETE" => {
+                running -= 1;
+                Reply::status(500, Value::Null)
+            }
+            "POST" => {
+                running += 1;
+                most = most.max(running);
+                *seen.lock().unwrap() = most;
+                Reply::json(json!({"jobId": "j"}))
+            }
+            _ if asked.path.contains("results") => Reply::json(json!({"conversations": []})),
+            _ => Reply::json(json!({"state": "FULFILLED"})),
+        });
+        let api = api(&scripted, settings());
+        let runs = (0..8).map(|_| fetch(&api, slice(Jobs, 7)));
+        for (fetched, _) in futures::future::join_all(runs).await {
+            fetched.unwrap();
+        }
+        assert_eq!(*peak.lock().unwrap(), 3);
+        // Deletions are no calls for data.
+        assert_eq!(api.stats().calls, 8 * 3);
+    }
+}

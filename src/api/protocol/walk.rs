@@ -1,0 +1,259 @@
+//! The way through one slice, part by part.
+
+use chrono::{SubsecRound, TimeDelta};
+use tokio::sync::mpsc::Sender;
+use tracing::Instrument;
+
+use super::chain::{Chain, Received, Stop};
+use super::{Source, cursor, jobs, page, query};
+use crate::api::limits::Objection;
+use crate::api::page::Delivery;
+use crate::error::{Error, Result};
+use crate::plan::{Protocol, Slice};
+use crate::time::{Interval, Timestamp};
+
+/// Times that a slice starts again because its cursors died or turned in a circle.
+const RESTARTS_MAX: u32 = 3;
+/// Below this no interval is split.
+const SPLIT_MIN: TimeDelta = TimeDelta::minutes(1);
+
+/// What a fetch of one slice brought. Pages and records of attempts that were abandoned do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Pages delivered; empty ones are not.
+    pub pages: u64,
+    /// Records on them.
+    pub records: u64,
+    /// How many the API said there were, when it did: a hint.
+    pub hits: Option<u64>,
+    /// The source promises to be complete before this, when it says (jobs); the earliest of all its answers.
+    pub availability: Option<Timestamp>,
+    /// When the first answer was given, by the server's clock.
+    pub observed_at: Timestamp,
+    /// Page chains: the ordinals `chain_base..chain_base + chains` are taken.
+    pub chains: u32,
+}
+
+/// Pages `slice` to its end into `tx`.
+pub(in crate::api) async fn fetch(
+    source: &Source,
+    slice: &Slice,
+    chain_base: u32,
+    tx: &Sender<Delivery>,
+) -> Result<Fetched> {
+    let place = || format!("window {}, slice {}", slice.window, slice.interval);
+    let span = tracing::info_span!("slice", window = slice.window, interval = %slice.interval);
+    walk(source, slice, chain_base, tx).instrument(span).await.map_err(|error| error.context(place()))
+}
+
+async fn walk(source: &Source, slice: &Slice, chain_base: u32, tx: &Sender<Delivery>) -> Result<Fetched> {
+    let protocol = slice.protocol;
+    let Some(whole) = wire_interval(source, slice) else {
+        return Ok(Fetched::nothing(source.client.now()));
+    };
+    let size = source.settings.wanted.page_size(protocol);
+    let chain = Chain { source, tx, protocol, part: whole, ordinal: chain_base, size };
+    let mut walk =
+        Walk { chain, done: Tally::default(), open: Tally::default(), availability: None, observed_at: None };
+    // The parts that are left, the next one last.
+    let mut pending = vec![whole];
+    let mut restarts = 0;
+    while let Some(part) = pending.pop() {
+        if let Some(longest) =
+            source.limits.of(protocol).interval.filter(|longest| part.length() > *longest.max(&SPLIT_MIN))
+        {
+            pending.extend(pieces(part, longest).into_iter().rev());
+            continue;
+        }
+        walk.begin(part);
+        let stop = match walk.page().await {
+            Ok(()) => {
+                walk.close();
+                continue;
+            }
+            Err(stop) if part == slice.interval => stop,
+            Err(stop) => stop.context(|| format!("part {part}")),
+        };
+        match stop {
+            Stop::Fail(error) => return Err(error),
+            Stop::Restart(error) if restarts == RESTARTS_MAX => {
+                return Err(error.context(format!("after {RESTARTS_MAX} restarts")));
+            }
+            Stop::Restart(error) => {
+                restarts += 1;
+                tracing::warn!("the slice starts again: {error}");
+                pending.push(part);
+            }
+            Stop::Smaller(error) => {
+                walk.shrink(error)?;
+                pending.push(part);
+            }
+            Stop::Object(objection, error) => pending.extend(answer(source, &mut walk, slice, part, objection, error)?),
+        }
+        walk.abandon().await?;
+    }
+    Ok(Fetched {
+        pages: walk.done.pages,
+        records: walk.done.records,
+        hits: walk.done.hits,
+        availability: walk.availability,
+        observed_at: walk.observed_at.unwrap_or_else(|| source.client.now()),
+        chains: walk.chain.ordinal - chain_base,
+    })
+}
+
+/// What to ask in place of `part`, the next one last.
+fn answer(
+    source: &Source,
+    walk: &mut Walk<'_>,
+    slice: &Slice,
+    part: Interval,
+    objection: Objection,
+    error: Error,
+) -> Result<Vec<Interval>> {
+    source.limits.learn(slice.protocol, objection);
+    match objection {
+        Objection::PageSize(limit) => {
+            // The text may name the size that was asked for, or none: then half of it.
+            if limit.is_none_or(|limit| limit >= walk.chain.size) {
+                walk.shrink(error)?;
+            }
+            Ok(vec![part])
+        }
+        Objection::Interval(Some(longest)) if part.length() > longest && longest >= SPLIT_MIN => Ok(vec![part]),
+        Objection::Interval(_) | Objection::Results(_) => {
+            let halves = Slice { interval: part, ..*slice }.halves().filter(|_| can_split(part));
+            let (first, second) = halves.ok_or_else(|| {
+                let error = error.context("cannot split below 1 minute");
+                match slice.protocol {
+                    // A query returns all of a day for any part of it.
+                    Protocol::Query => error.hint("jobs know no such limit: export these days with --protocol jobs"),
+                    _ => error,
+                }
+            })?;
+            Ok(vec![second.interval, first.interval])
+        }
+    }
+}
+
+/// Whether both halves are long enough to be asked for.
+pub(super) fn can_split(part: Interval) -> bool {
+    part.length() >= SPLIT_MIN * 2
+}
+
+/// The interval cut from its start into pieces of `longest`.
+fn pieces(whole: Interval, longest: TimeDelta) -> Vec<Interval> {
+    let longest = longest.max(SPLIT_MIN);
+    let starts =
+        std::iter::successors(Some(whole.from()), |from| Some(*from + longest)).take_while(|from| *from < whole.to());
+    starts.filter_map(|from| Interval::new(from, whole.to().min(from + longest)).ok()).collect()
+}
+
+/// The slice's interval as far as it lies in the past, in the whole milliseconds of the wire: the API refuses a
+/// future that it cannot know. `None` when nothing of it does.
+pub(super) fn wire_interval(source: &Source, slice: &Slice) -> Option<Interval> {
+    let now = source.client.now().trunc_subsecs(3);
+    Interval::new(slice.interval.from(), slice.interval.to().min(now)).ok()
+}
+
+impl Fetched {
+    /// Of a slice that has not begun.
+    fn nothing(now: Timestamp) -> Fetched {
+        Fetched { pages: 0, records: 0, hits: None, availability: None, observed_at: now, chains: 0 }
+    }
+}
+
+/// The way through one slice.
+pub(super) struct Walk<'a> {
+    pub(super) chain: Chain<'a>,
+    done: Tally,
+    open: Tally,
+    availability: Option<Timestamp>,
+    observed_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    pages: u64,
+    records: u64,
+    hits: Option<u64>,
+}
+
+impl Walk<'_> {
+    /// Takes note of what an answer says beside its records.
+    pub(super) fn note(&mut self, received: &Received) {
+        let envelope = &received.envelope;
+        self.observed(received.date);
+        // A watermark that goes backwards takes back its promise.
+        self.availability = [self.availability, envelope.availability].into_iter().flatten().min();
+        if self.open.hits.is_none() {
+            self.open.hits = envelope.total_hits.or(envelope.total_records);
+        }
+    }
+
+    /// Takes note of when the first answer was given.
+    pub(super) fn observed(&mut self, date: Timestamp) {
+        self.observed_at.get_or_insert(date);
+    }
+
+    /// Counts a page that is being delivered.
+    pub(super) fn count(&mut self, records: usize) {
+        self.open.pages += 1;
+        self.open.records += records as u64;
+    }
+
+    /// Hands on a page of a chain that asks for one page at a time.
+    pub(super) async fn deliver(&mut self, number: u32, received: Received) -> Result<()> {
+        if received.is_empty() {
+            return Ok(());
+        }
+        self.count(received.envelope.records.len());
+        self.chain.deliver(number, received).await
+    }
+
+    /// Takes back what was delivered of this chain.
+    pub(super) async fn abandon(&mut self) -> Result<()> {
+        self.open = Tally::default();
+        self.chain.send(Delivery::Restart { chain: self.chain.ordinal }).await
+    }
+
+    /// Half the records from now on.
+    ///
+    /// # Errors
+    /// `error` when there is nothing left to halve.
+    pub(super) fn shrink(&mut self, error: Error) -> Result<()> {
+        if self.chain.size <= 1 {
+            return Err(error);
+        }
+        self.chain.size /= 2;
+        tracing::warn!("pages of {} records from here: {error}", self.chain.size);
+        Ok(())
+    }
+
+    fn begin(&mut self, part: Interval) {
+        self.chain.part = part;
+        if let Some(largest) = self.chain.source.limits.of(self.chain.protocol).page_size {
+            self.chain.size = self.chain.size.min(largest).max(1);
+        }
+    }
+
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if let Some(hits) = open.hits.filter(|hits| *hits > open.records) {
+            tracing::warn!("{}: the API counts {hits} records and sent {}", self.chain.part, open.records);
+        }
+        self.done.pages += open.pages;
+        self.done.records += open.records;
+        self.done.hits = [self.done.hits, open.hits].into_iter().flatten().reduce(|a, b| a + b);
+        self.chain.ordinal += 1;
+    }
+
+    async fn page(&mut self) -> Result<(), Stop> {
+        match self.chain.protocol {
+            Protocol::Query => query::chain(self).await,
+            Protocol::Jobs => jobs::chain(self).await,
+            Protocol::Cursor => cursor::chain(self).await,
+            Protocol::Page => page::chain(self).await,
+        }
+    }
+}

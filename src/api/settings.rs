@@ -1,0 +1,150 @@
+//! What a source is asked, and how: everything the caller decides.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::filter::Filters;
+use super::region::Endpoint;
+use super::token::{AuthStyle, Credentials};
+use crate::error::{Error, Result};
+use crate::plan::Protocol;
+
+/// How long one call is retried when nothing else is said.
+pub const RETRY_FOR: Duration = Duration::from_secs(300);
+/// How long a job may run when nothing else is said.
+pub const JOB_CEILING: Duration = Duration::from_secs(30 * 60);
+
+/// The steps in which the first tutorial's API counts.
+const GRANULARITIES: [&str; 4] = ["hour", "day", "week", "month"];
+const CURSOR_METRICS: [&str; 5] = ["handleDuration", "talkDuration", "waitDuration", "holdDuration", "wrapupDuration"];
+const PAGE_METRICS: [&str; 3] = ["offerRate", "offerAnswerRate", "talkRate"];
+const PAGE_GROUP_BY: [&str; 1] = ["queueId"];
+
+/// Which conversations and what of them, in whatever protocol. Needs neither a source nor credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Which conversations.
+    pub filters: Filters,
+    /// Records in one answer; the protocol's own when absent.
+    pub page_size: Option<u32>,
+    /// `granularity` of the cursor protocol: `hour`, `day`, `week` or `month`; a day when absent.
+    pub granularity: Option<String>,
+    /// `metrics` of the cursor and page protocols; their documents' own when absent.
+    pub metrics: Option<Vec<String>>,
+    /// `groupBy` of the page protocol; its document's own when absent.
+    pub group_by: Option<Vec<String>>,
+}
+
+impl Wanted {
+    /// Whether `protocol` can say this.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] naming the flag and the protocol.
+    pub fn check(&self, protocol: Protocol) -> Result<()> {
+        self.filters.wire(protocol)?;
+        let largest = page_size_max(protocol);
+        if let Some(size) = self.page_size
+            && !(1..=largest).contains(&size)
+        {
+            return Err(Error::usage(format!("--page-size {size} does not fit --protocol {protocol}"))
+                .hint(format!("a whole number from 1 to {largest}")));
+        }
+        let (cursor, page) = (protocol == Protocol::Cursor, protocol == Protocol::Page);
+        for (flag, said, known, of) in [
+            ("--metrics", self.metrics.is_some(), cursor || page, "cursor and page"),
+            ("--granularity", self.granularity.is_some(), cursor, "cursor"),
+            ("--group-by", self.group_by.is_some(), page, "page"),
+        ] {
+            if said && !known {
+                return Err(Error::usage(format!("{flag} means nothing to --protocol {protocol}"))
+                    .hint(format!("only {of} can say it; query and jobs always return whole conversations")));
+            }
+        }
+        if !GRANULARITIES.contains(&self.granularity()) {
+            return Err(Error::usage(format!("--granularity `{}` is not known", self.granularity()))
+                .hint(format!("one of {}", GRANULARITIES.join(", "))));
+        }
+        Ok(())
+    }
+
+    /// Records in one answer of `protocol`.
+    pub fn page_size(&self, protocol: Protocol) -> u32 {
+        self.page_size.unwrap_or(protocol.page_size()).clamp(1, page_size_max(protocol))
+    }
+
+    /// `granularity` as it is sent.
+    pub fn granularity(&self) -> &str {
+        self.granularity.as_deref().unwrap_or(GRANULARITIES[1])
+    }
+
+    /// `metrics` as `protocol` sends them.
+    pub fn metrics(&self, protocol: Protocol) -> Vec<String> {
+        let default: &[&str] = if protocol == Protocol::Page { &PAGE_METRICS } else { &CURSOR_METRICS };
+        self.metrics.clone().unwrap_or_else(|| owned(default))
+    }
+
+    /// `groupBy` as it is sent.
+    pub fn group_by(&self) -> Vec<String> {
+        self.group_by.clone().unwrap_or_else(|| owned(&PAGE_GROUP_BY))
+    }
+}
+
+/// Settings of an [`super::Api`].
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// Where the API is.
+    pub endpoint: Endpoint,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// How the credentials are shown.
+    pub auth: AuthStyle,
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// Whether jobs return only conversations that started in their interval, rather than all that were active.
+    pub start_of_day_matching: bool,
+    /// How long a job may run before it is given up.
+    pub job_ceiling: Duration,
+    /// Calls a minute; the protocol's own when absent.
+    pub rate_limit: Option<u32>,
+    /// How long one call is retried.
+    pub retry_for: Duration,
+    /// The end of the run.
+    pub deadline: Option<Instant>,
+    /// Calls at analytics endpoints that the run may make.
+    pub max_calls: Option<u64>,
+    /// Makes the jitter of retries repeatable.
+    pub seed: Option<u64>,
+}
+
+impl ApiSettings {
+    /// Everything at its default.
+    pub fn new(endpoint: Endpoint, credentials: Credentials) -> ApiSettings {
+        ApiSettings {
+            endpoint,
+            credentials,
+            auth: AuthStyle::default(),
+            wanted: Wanted::default(),
+            start_of_day_matching: true,
+            job_ceiling: JOB_CEILING,
+            rate_limit: None,
+            retry_for: RETRY_FOR,
+            deadline: None,
+            max_calls: None,
+            seed: None,
+        }
+    }
+}
+
+/// Largest page that the protocol's document allows, or that practice has seen.
+const fn page_size_max(protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::Query => 100,
+        Protocol::Cursor | Protocol::Page => 1000,
+        Protocol::Jobs => 10_000,
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

@@ -1,0 +1,275 @@
+//! One access token for all callers: fetched once, renewed before it ends and when it is refused.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::complaint::text;
+use super::region::Endpoint;
+use super::retry::Policy;
+use super::stats::Counters;
+use super::transport::{Request, Response, Transport};
+use super::verdict::{Cause, Rejection, Trouble, Verdict, judge};
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+/// Life of a token that does not state a sensible one.
+const LIFE_UNSTATED: Duration = Duration::from_secs(300);
+/// Longest life that is believed.
+const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A token is renewed this long before its end, or a tenth of its life when that is shorter.
+const MARGIN_MAX: Duration = Duration::from_secs(60);
+/// Tokens refused in a row, none of which served a call, after which the credentials are to blame. One is not
+/// enough: Genesys ends the oldest of a client's tokens when another process asks for one too many.
+const UNUSED_REFUSED_MAX: u32 = 2;
+
+/// An OAuth client. Neither its id nor its secret is ever printed.
+#[derive(Clone)]
+pub struct Credentials {
+    id: String,
+    secret: String,
+}
+
+impl Credentials {
+    /// The id and secret of an OAuth client with the client-credentials grant.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Config`] when one is empty.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Result<Credentials> {
+        let credentials = Credentials { id: id.into().trim().to_owned(), secret: secret.into().trim().to_owned() };
+        if credentials.id.is_empty() || credentials.secret.is_empty() {
+            return Err(Error::config("the OAuth client's id or secret is empty"));
+        }
+        Ok(credentials)
+    }
+
+    /// The client's id; it is no secret, but it is the operator's.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(hidden)")
+    }
+}
+
+/// How the credentials are shown to the login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthStyle {
+    /// In an `Authorization: Basic` header: the standard, and Genesys' SDKs.
+    #[default]
+    Basic,
+    /// In the form: the second tutorial.
+    Body,
+}
+
+/// A token in use.
+#[derive(Clone)]
+pub(crate) struct Token {
+    header: HeaderValue,
+    generation: u64,
+    renew_at: Instant,
+    served: Arc<AtomicBool>,
+}
+
+impl Token {
+    /// The `Authorization` header; marked sensitive, so that nothing prints it.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.header.clone()
+    }
+
+    /// A call with it was let in.
+    pub(crate) fn served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Where tokens come from.
+pub(crate) struct TokenSource {
+    endpoint: Endpoint,
+    credentials: Credentials,
+    style: AuthStyle,
+    /// Held while a token is fetched: whoever else needs one waits for the same.
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    token: Option<Token>,
+    /// The last failure to get one: it is also the answer to those who waited for it.
+    failed: Option<(Instant, Error)>,
+    generation: u64,
+    unused_refused: u32,
+}
+
+impl TokenSource {
+    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials, style: AuthStyle) -> TokenSource {
+        TokenSource { endpoint, credentials, style, held: Mutex::default() }
+    }
+
+    /// The token of the moment.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Access`] when the login refuses the credentials, and those of [`super::retry`].
+    pub(crate) async fn get(
+        &self,
+        transport: &dyn Transport,
+        policy: &Policy,
+        clock: &Clock,
+        counters: &Counters,
+    ) -> Result<Token> {
+        let asked = Instant::now();
+        let mut held = self.held.lock().await;
+        if let Some((_, error)) = held.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(error.clone());
+        }
+        if let Some(token) = held.token.as_ref().filter(|token| Instant::now() < token.renew_at) {
+            return Ok(token.clone());
+        }
+        if held.token.take().is_some_and(|old| old.served.load(Ordering::Relaxed)) {
+            held.unused_refused = 0;
+        }
+        let fetched = self.fetch(transport, policy, clock, counters).await;
+        held.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        let (header, life) = fetched?;
+        held.generation += 1;
+        let renew_at = Instant::now() + life - MARGIN_MAX.min(life / 10);
+        let token = Token { header, generation: held.generation, renew_at, served: Arc::default() };
+        held.token = Some(token.clone());
+        Ok(token)
+    }
+
+    /// `token` was refused with a 401: it is given up, once however many callers report it.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Access`] when fresh tokens are refused before they served one call.
+    pub(crate) async fn refused(&self, token: &Token, rejection: &Rejection) -> Result<()> {
+        let mut held = self.held.lock().await;
+        if held.token.as_ref().is_none_or(|current| current.generation != token.generation) {
+            return Ok(());
+        }
+        held.token = None;
+        held.unused_refused = if token.served.load(Ordering::Relaxed) { 0 } else { held.unused_refused + 1 };
+        if held.unused_refused >= UNUSED_REFUSED_MAX {
+            return Err(self.refuses(rejection));
+        }
+        tracing::debug!("the access token was refused and is renewed");
+        Ok(())
+    }
+
+    /// The error of an API that does not accept the login's tokens.
+    pub(crate) fn refuses(&self, rejection: &Rejection) -> Error {
+        Error::access(format!("{} refuses a fresh access token: {rejection}", self.endpoint.describe()))
+            .hint("check that the OAuth client is active and belongs to this region")
+    }
+
+    async fn fetch(
+        &self,
+        transport: &dyn Transport,
+        policy: &Policy,
+        clock: &Clock,
+        counters: &Counters,
+    ) -> Result<(HeaderValue, Duration)> {
+        let mut tries = policy.tries(None);
+        loop {
+            counters.token_request();
+            let outcome = policy.within(transport.send(self.request()?)).await?;
+            let trouble = match judge(outcome, clock.now()) {
+                Verdict::Accept(response) => match read(&response) {
+                    Some(token) => {
+                        policy.earn();
+                        return Ok(token);
+                    }
+                    None => {
+                        let what =
+                            "the login's answer holds no access token: a proxy or portal may have answered".to_owned();
+                        Trouble { cause: Cause::Unreadable, what, asked: None }
+                    }
+                },
+                Verdict::Again(trouble) => trouble,
+                Verdict::Renew(rejection) | Verdict::Forbidden(rejection) => return Err(self.denied(&rejection)),
+                Verdict::Rejected(rejection) if rejection.status.as_u16() == 400 => return Err(self.denied(&rejection)),
+                Verdict::Rejected(rejection) => {
+                    return Err(Error::config(format!("no tokens at this address: {rejection}"))
+                        .hint("check the region, --base-url or --login-url")
+                        .context(self.place()));
+                }
+                Verdict::TooMuch(what) => return Err(Error::unavailable(what).context(self.place())),
+                Verdict::Stop(error) => return Err(error.context(self.place())),
+            };
+            let wait = tries.next(&trouble).map_err(|e| e.context(self.place()))?;
+            tracing::warn!("the login is asked again in {:.1} s: {}", wait.as_secs_f64(), trouble.what);
+            policy.sleep(wait).await?;
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("login at {}", self.endpoint.describe())
+    }
+
+    fn denied(&self, rejection: &Rejection) -> Error {
+        Error::access(format!("the login refused the OAuth client: {rejection}"))
+            .hint(format!(
+                "check id and secret, that the client has the client-credentials grant, and that it belongs to {}",
+                self.endpoint.describe()
+            ))
+            .context(self.place())
+    }
+
+    fn request(&self) -> Result<Request> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        let mut request = Request::default();
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() =
+            self.endpoint.token_uri().parse().map_err(|e| Error::bug("the token URL is no URI").source(e))?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        match self.style {
+            AuthStyle::Basic => {
+                let pair = BASE64_STANDARD.encode(format!("{}:{}", self.credentials.id, self.credentials.secret));
+                headers.insert(header::AUTHORIZATION, secret_header(&format!("Basic {pair}"))?);
+            }
+            AuthStyle::Body => {
+                form.append_pair("client_id", &self.credentials.id);
+                form.append_pair("client_secret", &self.credentials.secret);
+            }
+        }
+        *request.body_mut() = Bytes::from(form.finish());
+        Ok(request)
+    }
+}
+
+fn secret_header(text: &str) -> Result<HeaderValue> {
+    // The cause is left out: it could quote the secret.
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| Error::access("the token or the credentials hold odd characters"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The header and the life of the token that the login's answer holds.
+fn read(response: &Response) -> Option<(HeaderValue, Duration)> {
+    let answer: Value = serde_json::from_slice(response.body()).ok()?;
+    let token = answer.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty())?;
+    let stated = answer.get("expires_in").and_then(text).and_then(|t| t.trim().parse::<f64>().ok());
+    let life = match stated {
+        Some(seconds) if seconds > 0.0 => {
+            Duration::try_from_secs_f64(seconds).map_or(LIFE_MAX, |life| life.min(LIFE_MAX))
+        }
+        _ => LIFE_UNSTATED,
+    };
+    Some((secret_header(&format!("Bearer {token}")).ok()?, life))
+}
