@@ -11,3 +11,5 @@ pub mod plan;
 pub mod api;
 
 pub mod flatten;
+
+pub mod lake;

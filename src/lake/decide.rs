@@ -1,0 +1,153 @@
+//! The decisions of publishing, as small functions of what is known. Pure.
+
+use super::layout::LakePath;
+use super::receipt::{Receipt, State};
+use crate::error::{Error, Result};
+use crate::plan::Source;
+use crate::time::{Day, Interval, Timestamp};
+
+/// Conversations of a day that may vanish, whatever its size.
+pub(super) const VANISHED_FREE: usize = 20;
+/// One in this many conversations of a day may vanish.
+pub(super) const VANISHED_SHARE: usize = 100;
+
+/// The part of `day` that its files will hold: what was asked for, together with what they hold by now and the gap
+/// between. The observation always is of the whole day, so nothing in it is unknown, and 24 hourly runs make one day.
+///
+/// # Errors
+/// [`crate::error::Kind::Bug`] when nothing of the day was asked for.
+pub(super) fn hull(day: Day, asked: &Interval, winner: Option<&Receipt>) -> Result<Interval> {
+    let asked = asked.intersection(&day.interval());
+    let asked = asked.ok_or_else(|| Error::bug("the observation is not of the day that it is to replace"))?;
+    let covered = winner.and_then(|w| w.covers.intersection(&day.interval()));
+    Ok(covered.map_or(asked, |covered| covered.hull(&asked)))
+}
+
+/// Why the files of a day stay although there is a newer observation.
+pub(super) fn reason_to_keep(winner: &Receipt, source: Source, forced: bool) -> Option<&'static str> {
+    let loses = winner.source == Source::Jobs && source == Source::Query && winner.counts.conversations > 0;
+    (loses && !forced).then_some("it was fetched by jobs, which bring the participants' attributes; query does not")
+}
+
+/// How final the day is with these files.
+pub(super) fn state(
+    day: Day,
+    covers: &Interval,
+    has_files: bool,
+    availability: Option<Timestamp>,
+    settled_before: Timestamp,
+) -> State {
+    let end = day.interval().to();
+    if !covers.covers(&day.interval()) {
+        State::Partial
+    } else if !has_files {
+        State::Empty
+    } else if end <= settled_before && availability.is_some_and(|until| end <= until) {
+        State::Settled
+    } else {
+        State::Provisional
+    }
+}
+
+/// What to do about conversations that were there and are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shrink {
+    /// Publish.
+    Accepted,
+    /// Fetch the day again first.
+    Unconfirmed,
+    /// Keep the files: a source that answers in part must not delete data.
+    Refused,
+}
+
+/// Judges `vanished` of `present` conversations.
+pub(super) fn shrink(vanished: usize, present: usize, confirmed: bool, allowed: bool) -> Shrink {
+    let few = vanished <= VANISHED_FREE.max(present / VANISHED_SHARE);
+    match (vanished, few, confirmed) {
+        _ if allowed => Shrink::Accepted,
+        (0, ..) | (_, true, true) => Shrink::Accepted,
+        (_, _, false) => Shrink::Unconfirmed,
+        (_, false, true) => Shrink::Refused,
+    }
+}
+
+/// The error of [`Shrink::Refused`].
+pub(super) fn shrink_refused(vanished: usize, present: usize) -> Error {
+    Error::data(format!("{vanished} of {present} conversations are gone at the source: the day keeps its files"))
+        .hint("a source that answers in part looks like this: run again later. If they were deleted there, say `--allow-vanished`")
+}
+
+/// The error of a file that nobody can vouch for.
+pub(super) fn foreign(place: &LakePath, name: &str) -> Error {
+    Error::data(format!("`{place}/{name}` is not convlake's: readers would count it with the day's own file"))
+        .hint("move it out of the lake, then run again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::testing::{day, receipt};
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hourly_runs_make_one_day() {
+        let date = day("2025-01-01");
+        let hour = |n| date.start() + TimeDelta::hours(n);
+        let mut winner: Option<Receipt> = None;
+        for n in 0..24 {
+            let asked = Interval::new(hour(n), hour(n + 1)).unwrap();
+            let covers = hull(date, &asked, winner.as_ref()).unwrap();
+            assert_eq!(covers, Interval::new(hour(0), hour(n + 1)).unwrap());
+            winner = Some(Receipt { covers, ..receipt("2025-01-01", "2025-01-02T00:00:00Z", 1) });
+        }
+        assert!(winner.is_some_and(|w| w.is_whole()));
+        let elsewhere = day("2025-01-02").interval();
+        assert!(hull(date, &elsewhere, None).is_err());
+        let wide = date.interval().hull(&elsewhere);
+        assert_eq!(hull(date, &wide, None).unwrap(), date.interval());
+    }
+
+    #[test]
+    fn jobs_give_way_to_query_only_when_told_or_when_nothing_is_lost() {
+        let jobs = receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
+        assert!(reason_to_keep(&jobs, Source::Query, false).is_some());
+        assert!(reason_to_keep(&jobs, Source::Query, true).is_none());
+        assert!(reason_to_keep(&jobs, Source::Jobs, false).is_none());
+        let query = Receipt { source: Source::Query, ..jobs.clone() };
+        assert!(reason_to_keep(&query, Source::Query, false).is_none());
+        let mut empty = jobs;
+        empty.counts.conversations = 0;
+        assert!(reason_to_keep(&empty, Source::Query, false).is_none());
+    }
+
+    #[test]
+    fn a_day_is_settled_when_it_is_old_and_was_promised() {
+        let date = day("2025-01-01");
+        let (whole, end) = (date.interval(), date.interval().to());
+        let before = end - TimeDelta::microseconds(1);
+        assert_eq!(state(date, &whole, true, Some(end), end), State::Settled);
+        assert_eq!(state(date, &whole, true, Some(before), end), State::Provisional);
+        assert_eq!(state(date, &whole, true, Some(end), before), State::Provisional);
+        assert_eq!(state(date, &whole, true, None, end), State::Provisional);
+        assert_eq!(state(date, &whole, false, Some(end), end), State::Empty);
+        assert_eq!(state(date, &whole.halves().unwrap().0, false, Some(end), end), State::Partial);
+    }
+
+    #[test]
+    fn few_may_vanish_when_a_second_look_agrees() {
+        assert_eq!(shrink(0, 10, false, false), Shrink::Accepted);
+        assert_eq!(shrink(1, 10, false, false), Shrink::Unconfirmed);
+        assert_eq!(shrink(20, 20, true, false), Shrink::Accepted);
+        assert_eq!(shrink(21, 2_099, true, false), Shrink::Refused);
+        assert_eq!(shrink(21, 2_100, true, false), Shrink::Accepted);
+        assert_eq!(shrink(2_100, 2_100, false, true), Shrink::Accepted);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_vanishes_unconfirmed(vanished in 1usize..10_000, present in 1usize..1_000_000) {
+            prop_assert_eq!(shrink(vanished, present, false, false), Shrink::Unconfirmed);
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! A sorted table becomes one Parquet file. Pure over [`Write`].
+//!
+//! The same rows give the same bytes up to the footer, whatever batches they came in and whatever thread encodes
+//! them: row groups are cut at fixed row counts, and every choice below is made from the rows of the row group alone.
+//! Run, observation and the file's UUID are only in the footer. The *content* hash covers everything in front of the
+//! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
+//! all bytes and finds damage.
+//!
+//! Encodings, by column:
+//!
+//! | column | encoding |
+//! |---|---|
+//! | integers and timestamps | `DELTA_BINARY_PACKED`, no dictionary |
+//! | ids of the row or of its ancestors ([`ROW_IDS`]), `extra` | `PLAIN`, no dictionary: they are unique, or stand in runs that zstd takes |
+//! | other texts and doubles | dictionary, which parquet gives up by itself beyond 1 MiB of distinct values |
+//! | a chunk without a value | `PLAIN`, no dictionary, uncompressed |
+//! | a chunk of less than a KiB | as above, uncompressed: setting up zstd costs more than it saves |
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{
+    BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::assemble::{SortedTable, TableSpec};
+use super::layout::RunId;
+use crate::error::{Error, Result};
+use crate::time::{Day, Timestamp};
+
+/// Rows of a row group: DuckDB's own vector of work, and small enough to gather at once.
+pub const ROW_GROUP_ROWS: usize = 122_880;
+/// Rows that are copied together at a time.
+const CHUNK_ROWS: usize = 16_384;
+/// Size at which a data page ends. Tables are wide, and readers fetch a page of every column they read.
+const DATA_PAGE_BYTES: usize = 512 * 1024;
+/// Column chunks with fewer bytes of values are not compressed.
+const SMALL_CHUNK_BYTES: usize = 1024;
+/// zstd's fastest level: higher ones are slower and not smaller on these columns.
+const ZSTD_LEVEL: i32 = 1;
+/// Wrong answers of the bloom filter on `conversation_id`; about 10 bits an id.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// The column that all files are sorted by first.
+const START: &str = "conversation_start";
+/// The column that all files are sorted by next.
+pub(super) const ID: &str = "conversation_id";
+/// The table with one row a conversation: published last, and the one that is searched by id.
+pub const CONVERSATIONS: &str = "conversations";
+/// Ids that name a row or one of its ancestors, so that a dictionary would hold nearly every one of them.
+pub const ROW_IDS: [&str; 6] = [ID, "participant_id", "session_id", "peer_id", "evaluation_id", "survey_id"];
+
+/// What the footer says beside the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// This file's own id.
+    pub uuid: Uuid,
+    /// The day of its rows.
+    pub day: Day,
+    /// The run that wrote it.
+    pub run: RunId,
+    /// When the source was asked.
+    pub observed_at: Timestamp,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Hash of everything in front of the page index, hexadecimal.
+    pub content: String,
+    /// Hash of all bytes, hexadecimal.
+    pub hash: String,
+}
+
+/// Names in the footer's key-value metadata.
+pub(super) mod key {
+    pub(crate) const UUID: &str = "convlake.uuid";
+    pub(crate) const DAY: &str = "convlake.day";
+    pub(crate) const RUN: &str = "convlake.run";
+    pub(crate) const OBSERVED_AT: &str = "convlake.observed_at";
+    pub(crate) const ROWS: &str = "convlake.rows";
+    pub(crate) const CONTENT: &str = "convlake.content";
+    pub(crate) const SCHEMA: &str = "convlake.schema_version";
+    pub(crate) const TOOL: &str = "convlake.tool";
+    pub(crate) const COLUMNS: &str = "convlake.columns";
+}
+
+/// Writes `table` to `to`, which is returned.
+///
+/// # Errors
+/// [`crate::error::Kind::Storage`] when `to` cannot be written, [`crate::error::Kind::Data`] when rows cannot be put
+/// together, [`crate::error::Kind::Bug`] when the schema is not one that Parquet can hold.
+pub fn encode<W: Write + Send>(to: W, table: &SortedTable<'_>, label: &Label) -> Result<(Encoded, W)> {
+    let place = |e: ParquetError| encode_failed(table.spec, e);
+    let schema = &table.spec.schema;
+    // Coerced: lists and maps get the inner names that the Parquet specification wants, whatever Arrow calls them.
+    let layout = ArrowSchemaConverter::new().with_coerce_types(true).convert(schema).map_err(place)?;
+    let properties = Arc::new(base(&layout).set_key_value_metadata(Some(metadata(table, label)?)).build());
+    let mut writer =
+        SerializedFileWriter::new(Hashing::new(to), layout.root_schema_ptr(), properties).map_err(place)?;
+    for (index, rows) in cut(0..table.rows(), ROW_GROUP_ROWS).enumerate() {
+        let chunks = cut(rows, CHUNK_ROWS).map(|rows| table.batch(rows)).collect::<Result<Vec<_>>>()?;
+        write_row_group(&mut writer, table.spec, &layout, &chunks, index).map_err(place)?;
+    }
+    writer.flush().map_err(|e| place(e.into()))?;
+    let content = writer.inner().hex();
+    writer.append_key_value_metadata(KeyValue::new(key::CONTENT.to_owned(), content.clone()));
+    let done = writer.into_inner().map_err(place)?;
+    Ok((Encoded { rows: table.rows() as u64, bytes: done.bytes, content, hash: done.hex() }, done.inner))
+}
+
+fn metadata(table: &SortedTable<'_>, label: &Label) -> Result<Vec<KeyValue>> {
+    let entries = [
+        (key::UUID, label.uuid.to_string()),
+        (key::DAY, label.day.to_string()),
+        (key::RUN, label.run.to_string()),
+        (key::OBSERVED_AT, label.observed_at.to_rfc3339()),
+        (key::ROWS, table.rows().to_string()),
+        (key::SCHEMA, table.spec.version.to_string()),
+        (key::TOOL, super::TOOL.to_owned()),
+        (key::COLUMNS, columns(table.spec)?),
+    ];
+    Ok(entries.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec())
+}
+
+/// What the schema says of its columns beside their types, as `{"unit": {"ms": ["t_talk_ms", …]}, …}`.
+///
+/// The serialised Arrow schema would hold it too, at 200 bytes a column in every file of every day: more than the
+/// data of a small one. Its types follow from Parquet's own.
+fn columns(spec: &TableSpec) -> Result<String> {
+    let mut said: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for field in spec.schema.fields() {
+        for (key, value) in field.metadata() {
+            said.entry(key).or_default().entry(value).or_default().push(field.name());
+        }
+    }
+    serde_json::to_string(&said).map_err(|e| Error::bug("cannot write the columns' metadata").source(e))
+}
+
+/// What every row group of every table has in common.
+fn base(layout: &SchemaDescriptor) -> WriterPropertiesBuilder {
+    let sorted = [START, ID].into_iter().filter_map(|name| {
+        let column_idx = layout.columns().iter().position(|c| c.path().string() == name)? as i32;
+        Some(SortingColumn { column_idx, descending: false, nulls_first: false })
+    });
+    WriterProperties::builder()
+        .set_created_by(format!("{} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")))
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_data_page_size_limit(DATA_PAGE_BYTES)
+        .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
+        .set_sorting_columns(Some(sorted.collect()))
+}
+
+fn write_row_group<W: Write + Send>(
+    writer: &mut SerializedFileWriter<Hashing<W>>,
+    spec: &TableSpec,
+    layout: &SchemaDescriptor,
+    chunks: &[RecordBatch],
+    index: usize,
+) -> Result<(), ParquetError> {
+    // The properties of one row group cannot be given to the file's writer, but a column chunk says for itself how it
+    // is encoded: so the chunks are made for a file that is thrown away, and appended to this one.
+    let properties = Arc::new(row_group_properties(spec, layout, chunks)?);
+    let nowhere = SerializedFileWriter::new(io::sink(), layout.root_schema_ptr(), properties)?;
+    let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&spec.schema));
+    let mut leaves = factory.create_column_writers(index)?.into_iter();
+    let mut row_group = writer.next_row_group()?;
+    for (root, field) in spec.schema.fields().iter().enumerate() {
+        let count = (0..layout.num_columns()).filter(|&leaf| layout.get_column_root_idx(leaf) == root).count();
+        let mut columns: Vec<_> = leaves.by_ref().take(count).collect();
+        for chunk in chunks {
+            for (column, values) in columns.iter_mut().zip(compute_leaves(field, chunk.column(root))?) {
+                column.write(&values)?;
+            }
+        }
+        for column in columns {
+            column.close()?.append_to_row_group(&mut row_group)?;
+        }
+    }
+    row_group.close().map(drop)
+}
+
+/// The table in the module's text.
+fn row_group_properties(
+    spec: &TableSpec,
+    layout: &SchemaDescriptor,
+    chunks: &[RecordBatch],
+) -> Result<WriterProperties, ParquetError> {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
+    let mut properties = base(layout).set_compression(zstd);
+    let sizes: Vec<usize> = (0..spec.schema.fields().len())
+        .map(|root| chunks.iter().map(|chunk| value_bytes(chunk.column(root))).sum())
+        .collect();
+    for (leaf, column) in layout.columns().iter().enumerate() {
+        let size = sizes[layout.get_column_root_idx(leaf)];
+        let name = column.path().parts().first().map_or("", String::as_str);
+        let plain = match column.physical_type() {
+            Type::INT32 | Type::INT64 => Some(Encoding::DELTA_BINARY_PACKED),
+            Type::BOOLEAN => Some(Encoding::PLAIN),
+            _ if ROW_IDS.contains(&name) || name == "extra" => Some(Encoding::PLAIN),
+            _ => None,
+        };
+        let path = column.path().clone();
+        if size == 0 {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        } else if let Some(encoding) = plain {
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), encoding);
+        }
+        if size < SMALL_CHUNK_BYTES {
+            properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
+        }
+    }
+    if spec.name.as_str() == CONVERSATIONS {
+        let rows: usize = chunks.iter().map(RecordBatch::num_rows).sum();
+        let id = || parquet::schema::types::ColumnPath::from(ID);
+        properties = properties
+            .set_column_bloom_filter_enabled(id(), true)
+            .set_column_bloom_filter_fpp(id(), BLOOM_FALSE_POSITIVES)
+            // Without a bound it is made for a million ids and costs more than all the rest.
+            .set_column_bloom_filter_max_ndv(id(), rows as u64);
+    }
+    Ok(properties.build())
+}
+
+/// About how many bytes the values of `array` take, nulls not counted; 0 when there is none.
+fn value_bytes(array: &dyn Array) -> usize {
+    let present = array.len() - array.null_count();
+    match array.data_type() {
+        DataType::Utf8 => {
+            let offsets = array.as_string::<i32>().value_offsets();
+            let bytes = offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as usize);
+            bytes + present
+        }
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            inner_bytes(list.values(), list.value_offsets())
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            map.entries().columns().iter().map(|column| inner_bytes(column, map.value_offsets())).sum()
+        }
+        DataType::Boolean => present.div_ceil(8),
+        _ => present * size_of::<i64>(),
+    }
+}
+
+fn inner_bytes(values: &dyn Array, offsets: &[i32]) -> usize {
+    let range = offsets.first().zip(offsets.last()).map_or(0..0, |(first, last)| *first as usize..*last as usize);
+    value_bytes(&values.slice(range.start, range.len()))
+}
+
+/// Pieces of at most `length`, from the start.
+fn cut(whole: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = whole.end;
+    whole.step_by(length).map(move |from| from..end.min(from + length))
+}
+
+fn encode_failed(spec: &TableSpec, cause: ParquetError) -> Error {
+    match cause {
+        ParquetError::External(cause) if cause.is::<io::Error>() => {
+            Error::storage(format!("cannot write a file of `{}`: {cause}", spec.name))
+                .hint("free some space or repair the storage, and run again: what is published is untouched")
+        }
+        cause => Error::bug(format!("cannot encode `{}`", spec.name)).source(cause),
+    }
+}
+
+/// Hashes and counts what passes.
+struct Hashing<W> {
+    inner: W,
+    hash: Box<Xxh3>,
+    bytes: u64,
+}
+
+impl<W> Hashing<W> {
+    fn new(inner: W) -> Hashing<W> {
+        Hashing { inner, hash: Box::default(), bytes: 0 }
+    }
+
+    fn hex(&self) -> String {
+        hex(self.hash.digest128())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A hash as it is written everywhere.
+pub(super) fn hex(hash: u128) -> String {
+    format!("{hash:032x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flatten::batch::DayBatch;
+    use crate::lake::assemble::assemble;
+    use crate::lake::slot;
+    use crate::lake::testing::{Rec, at, batch, day, recs, specs};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::Schema;
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use proptest::prelude::*;
+
+    fn label(run: u128) -> Label {
+        Label {
+            uuid: Uuid::from_u128(run),
+            day: day("2025-01-01"),
+            run: RunId::from(Uuid::from_u128(run)),
+            observed_at: at("2025-02-01T00:00:00Z"),
+        }
+    }
+
+    fn encode_all(batches: &[DayBatch], specs: &[TableSpec], run: u128) -> Vec<(Encoded, Bytes)> {
+        let assembled = assemble(specs, batches, &day("2025-01-01").interval()).unwrap();
+        let encoded = assembled.tables.iter().map(|t| encode(Vec::new(), t, &label(run)).unwrap());
+        encoded.map(|(encoded, bytes)| (encoded, bytes.into())).collect()
+    }
+
+    fn parse(bytes: &Bytes) -> ParquetMetaData {
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
+    }
+
+    /// Everything in front of the Thrift footer, page index included.
+    fn before_footer(bytes: &Bytes) -> Bytes {
+        let tail: [u8; 4] = bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap();
+        bytes.slice(..bytes.len() - 8 - u32::from_le_bytes(tail) as usize)
+    }
+
+    fn many(count: usize) -> Vec<Rec> {
+        let day = day("2025-01-01");
+        let one = |n: usize| Rec::new(day, &format!("id-{n:06}"), (n % 86_400) as i64, (0, 1, n as u32), n % 4);
+        (0..count).map(one).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn the_same_records_give_the_same_bytes_before_the_footer(recs in recs(day("2025-01-01"), 40), cut in 0usize..40) {
+            let specs = specs(1);
+            let day = day("2025-01-01");
+            let cut = cut.min(recs.len());
+            let whole = encode_all(&[batch(day, &specs, &recs)], &specs, 1);
+            let pieces = [batch(day, &specs, &recs[cut..]), batch(day, &specs, &recs[..cut])];
+            for ((a, a_bytes), (b, b_bytes)) in whole.iter().zip(&encode_all(&pieces, &specs, 2)) {
+                prop_assert_eq!(&a.content, &b.content);
+                prop_assert_ne!(&a.hash, &b.hash);
+                prop_assert_eq!(before_footer(a_bytes), before_footer(b_bytes));
+                prop_assert_eq!((a.rows, a.bytes), (b.rows, b.bytes));
+            }
+        }
+
+        #[test]
+        fn what_is_read_back_is_what_was_assembled(recs in recs(day("2025-01-01"), 60)) {
+            let specs = specs(1);
+            let day = day("2025-01-01");
+            let batches = [batch(day, &specs, &recs)];
+            let assembled = assemble(&specs, &batches, &day.interval()).unwrap();
+            for table in &assembled.tables {
+                let (_, bytes) = encode(Vec::new(), table, &label(1)).unwrap();
+                let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
+                let read: Vec<RecordBatch> = reader.map(|b| b.unwrap()).collect();
+                let wanted = table.batch(0..table.rows()).unwrap();
+                let rows = read.iter().map(RecordBatch::num_rows).sum::<usize>();
+                prop_assert_eq!(rows, wanted.num_rows());
+                if let Some(first) = read.first() {
+                    let read = concat_batches(first.schema_ref(), &read).unwrap();
+                    prop_assert_eq!(read.columns(), wanted.columns());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_rows_have_another_content() {
+        let (specs, day) = (specs(1), day("2025-01-01"));
+        let mut recs = many(10);
+        let before = encode_all(&[batch(day, &specs, &recs)], &specs, 1);
+        recs[3].start += 1;
+        let after = encode_all(&[batch(day, &specs, &recs)], &specs, 1);
+        assert!(before.iter().zip(&after).all(|(a, b)| a.0.content != b.0.content));
+    }
+
+    #[test]
+    fn row_groups_are_cut_at_fixed_rows_and_sorted() {
+        let (specs, day) = (specs(1), day("2025-01-01"));
+        let recs = many(ROW_GROUP_ROWS + 10);
+        let batches: Vec<_> = recs.chunks(50_000).map(|piece| batch(day, &specs, piece)).collect();
+        let (encoded, bytes) = &encode_all(&batches, &specs, 1)[0];
+        let metadata = parse(bytes);
+        let rows: Vec<_> = metadata.row_groups().iter().map(|g| g.num_rows()).collect();
+        assert_eq!(rows, [ROW_GROUP_ROWS as i64, 10]);
+        assert_eq!(encoded.rows, recs.len() as u64);
+        let sorted = metadata.row_group(0).sorting_columns().unwrap();
+        assert_eq!(sorted.iter().map(|s| s.column_idx).collect::<Vec<_>>(), [1, 0]);
+        let first =
+            |group: usize| metadata.row_group(group).column(1).statistics().unwrap().min_bytes_opt().unwrap().to_vec();
+        assert!(i64::from_le_bytes(first(0).try_into().unwrap()) < i64::from_le_bytes(first(1).try_into().unwrap()));
+    }
+
+    #[test]
+    fn columns_are_encoded_by_what_they_hold() {
+        let (specs, day) = (specs(1), day("2025-01-01"));
+        let all = encode_all(&[batch(day, &specs, &many(5_000))], &specs, 1);
+        let metadata = parse(&all[0].1);
+        let group = metadata.row_group(0);
+        let encodings = |column: usize| group.column(column).encodings().collect::<Vec<_>>();
+        let dictionary = |column: usize| group.column(column).dictionary_page_offset().is_some();
+        let is_zstd = |column: usize| matches!(group.column(column).compression(), Compression::ZSTD(_));
+        let [id, start, talk, origin, never] = [0, 1, 2, 3, 4];
+        assert!(!dictionary(id) && encodings(id).contains(&Encoding::PLAIN) && is_zstd(id));
+        assert!(encodings(start).contains(&Encoding::DELTA_BINARY_PACKED) && is_zstd(start));
+        assert!(encodings(talk).contains(&Encoding::DELTA_BINARY_PACKED));
+        assert!(dictionary(origin) && is_zstd(origin));
+        assert!(!dictionary(never) && !is_zstd(never));
+        assert!(group.column(id).bloom_filter_offset().is_some());
+        assert!(parse(&all[1].1).row_group(0).column(0).bloom_filter_offset().is_none());
+        let small = parse(&encode_all(&[batch(day, &specs, &many(3))], &specs, 1)[0].1);
+        assert!(small.row_group(0).columns().iter().all(|c| c.compression() == Compression::UNCOMPRESSED));
+    }
+
+    #[test]
+    fn a_table_without_rows_is_a_file_with_its_columns() {
+        let specs = specs(1);
+        for ((encoded, bytes), spec) in encode_all(&[], &specs, 1).iter().zip(&specs) {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
+            assert_eq!((encoded.rows, reader.metadata().file_metadata().num_rows()), (0, 0));
+            let types = |schema: &Schema| -> Vec<_> {
+                schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone(), f.is_nullable())).collect()
+            };
+            assert_eq!(types(reader.schema()), types(&spec.schema));
+        }
+    }
+
+    #[test]
+    fn the_footer_labels_the_file() {
+        let specs = specs(1);
+        let (encoded, bytes) = &encode_all(&[batch(day("2025-01-01"), &specs, &many(3))], &specs, 9)[0];
+        assert_eq!(slot::read_label(bytes).unwrap(), Some(label(9)));
+        let content = slot::metadata_value(&parse(bytes), key::CONTENT);
+        assert_eq!(content.as_deref(), Some(encoded.content.as_str()));
+        let columns = slot::metadata_value(&parse(bytes), key::COLUMNS);
+        assert_eq!(columns.as_deref(), Some(r#"{"unit":{"ms":["t_talk_ms"]}}"#));
+        assert_eq!(encoded.hash, hex(xxhash_rust::xxh3::xxh3_128(bytes)));
+        assert_eq!(encoded.bytes, bytes.len() as u64);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_storage_error() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let specs = specs(1);
+        let batches = [batch(day("2025-01-01"), &specs, &many(3))];
+        let assembled = assemble(&specs, &batches, &day("2025-01-01").interval()).unwrap();
+        let refused = encode(Full, &assembled.tables[0], &label(1)).map(|(encoded, _)| encoded).unwrap_err();
+        assert_eq!(refused.kind(), crate::error::Kind::Storage);
+    }
+}

@@ -1,0 +1,305 @@
+//! The ledger: all that was recorded about the days of a lake, merged. Pure.
+//!
+//! It is a set of immutable records, not a chain: of a day's receipts the latest observation wins, of its dirty marks
+//! the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
+//! the order in which records arrive, repeated records, and the late record of a run that was overtaken do not matter.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::receipt::{DirtyMark, Receipt, State};
+use crate::error::{Error, Result};
+use crate::time::{Day, Timestamp};
+
+/// What is known of one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DayEntry {
+    /// The winning receipt.
+    pub receipt: Option<Receipt>,
+    /// The latest mark; see [`DayEntry::is_dirty`].
+    mark: Option<DirtyMark>,
+}
+
+impl DayEntry {
+    /// Whether the day was seen to have changed after its receipt.
+    pub fn is_dirty(&self) -> bool {
+        match (&self.receipt, &self.mark) {
+            (Some(receipt), Some(mark)) => mark.seen_at > receipt.observed_at,
+            _ => false,
+        }
+    }
+
+    /// The day's state, if it was ever published.
+    pub fn state(&self) -> Option<State> {
+        let receipt = self.receipt.as_ref()?;
+        Some(if self.is_dirty() { State::Dirty } else { receipt.state })
+    }
+}
+
+/// All receipts and marks, by day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    days: BTreeMap<Day, DayEntry>,
+}
+
+impl Ledger {
+    /// What is known of `day`.
+    pub fn day(&self, day: Day) -> Option<&DayEntry> {
+        self.days.get(&day)
+    }
+
+    /// Every day with its entry, in order.
+    pub fn days(&self) -> btree_map::Iter<'_, Day, DayEntry> {
+        self.days.iter()
+    }
+
+    /// The winning receipt of `day`.
+    pub fn receipt(&self, day: Day) -> Option<&Receipt> {
+        self.day(day)?.receipt.as_ref()
+    }
+
+    /// End of the gap-free run of whole days from `anchor` on that the source had promised complete when they were
+    /// fetched; `None` when `anchor` is not such a day. A dirty day counts: what it held was complete once.
+    pub fn watermark(&self, anchor: Day) -> Option<Timestamp> {
+        let complete = |day: Day| self.receipt(day).is_some_and(|r| r.is_whole() && r.is_promised());
+        let mut day = anchor;
+        while complete(day) {
+            day = day.next();
+        }
+        (day > anchor).then(|| day.start())
+    }
+
+    /// Adds a record.
+    pub fn absorb(&mut self, record: Record) {
+        for receipt in record.receipts {
+            let current = &mut self.days.entry(receipt.day).or_default().receipt;
+            if current.as_ref().is_none_or(|c| receipt_order(&receipt, c).is_gt()) {
+                *current = Some(receipt);
+            }
+        }
+        for mark in record.dirty {
+            let current = &mut self.days.entry(mark.day).or_default().mark;
+            if current.as_ref().is_none_or(|c| mark_order(&mark, c).is_gt()) {
+                *current = Some(mark);
+            }
+        }
+    }
+
+    /// Adds all of another ledger.
+    pub fn merge(&mut self, other: Ledger) {
+        self.absorb(other.into_record());
+    }
+
+    /// One record that says as much as all that were absorbed.
+    pub fn into_record(self) -> Record {
+        let mut record = Record::default();
+        for (_, entry) in self.days {
+            let dirty = entry.is_dirty() || entry.receipt.is_none();
+            record.dirty.extend(entry.mark.filter(|_| dirty));
+            record.receipts.extend(entry.receipt);
+        }
+        record
+    }
+}
+
+/// The later observation wins, then the later run; the rest only makes the order total, so that a merge has one result.
+fn receipt_order(a: &Receipt, b: &Receipt) -> Ordering {
+    a.order()
+        .cmp(&b.order())
+        .then_with(|| a.recorded_at.cmp(&b.recorded_at))
+        .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
+}
+
+fn mark_order(a: &DirtyMark, b: &DirtyMark) -> Ordering {
+    (a.seen_at, a.run)
+        .cmp(&(b.seen_at, b.run))
+        .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
+}
+
+/// One file of the ledger: a receipt, some marks, or the merge of many records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Receipts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub receipts: Vec<Receipt>,
+    /// Marks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dirty: Vec<DirtyMark>,
+}
+
+/// What reading a record found besides its entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Receipts and marks that could not be read.
+    pub entries: usize,
+    /// Parts of the record that this version does not know.
+    pub fields: usize,
+}
+
+impl Unknown {
+    /// Whether all of the record is understood; only such a record may be merged with others.
+    pub fn is_none(self) -> bool {
+        self == Unknown::default()
+    }
+}
+
+impl Record {
+    /// The record as JSON.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Bug`] when it cannot be written, which no value of these types causes.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::bug("cannot write a ledger record").source(e))
+    }
+
+    /// Reads a record, entry by entry: one that cannot be read does not hide the others.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Data`] when it is not a record at all.
+    pub fn from_json(text: &[u8]) -> Result<(Record, Unknown)> {
+        #[derive(Deserialize)]
+        struct Raw {
+            #[serde(default)]
+            receipts: Vec<Value>,
+            #[serde(default)]
+            dirty: Vec<Value>,
+            #[serde(flatten)]
+            other: Map<String, Value>,
+        }
+        let raw: Raw = serde_json::from_slice(text).map_err(|e| Error::data("not a ledger record").source(e))?;
+        let found = raw.receipts.len() + raw.dirty.len();
+        let record = Record {
+            receipts: raw.receipts.into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect(),
+            dirty: raw.dirty.into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect(),
+        };
+        let entries = found - record.receipts.len() - record.dirty.len();
+        Ok((record, Unknown { entries, fields: raw.other.len() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::testing::{at, day, receipt};
+    use proptest::prelude::*;
+
+    fn mark(date: &str, seen_at: &str, run: u128) -> DirtyMark {
+        let run = uuid::Uuid::from_u128(run).into();
+        DirtyMark { day: day(date), seen_at: at(seen_at), run, other: Map::new() }
+    }
+
+    fn records() -> impl Strategy<Value = Record> {
+        let receipts = (1u32..4, 0u32..4, 0u128..3, 0u64..3).prop_map(|(date, hour, run, conversations)| {
+            let mut r = receipt(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
+            r.counts.conversations = conversations;
+            r
+        });
+        let marks = (1u32..4, 0u32..4, 0u128..3).prop_map(|(date, hour, run)| {
+            mark(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run)
+        });
+        (proptest::collection::vec(receipts, 0..4), proptest::collection::vec(marks, 0..4))
+            .prop_map(|(receipts, dirty)| Record { receipts, dirty })
+    }
+
+    fn ledger(records: impl IntoIterator<Item = Record>) -> Ledger {
+        let mut ledger = Ledger::default();
+        records.into_iter().for_each(|r| ledger.absorb(r));
+        ledger
+    }
+
+    /// What a reader can see: a mark that does not count is not seen.
+    fn view(ledger: &Ledger) -> Vec<(Day, Option<Receipt>, Option<State>)> {
+        let seen = ledger.days().filter(|(_, e)| e.receipt.is_some());
+        seen.map(|(day, e)| (*day, e.receipt.clone(), e.state())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_merge_is_commutative_associative_and_idempotent(records in proptest::collection::vec(records(), 0..8), seed: u64) {
+            let mut shuffled = records.clone();
+            for i in (1..shuffled.len()).rev() {
+                shuffled.swap(i, (seed as usize).wrapping_mul(i + 7) % (i + 1));
+            }
+            prop_assert_eq!(ledger(records.clone()), ledger(shuffled));
+            prop_assert_eq!(ledger(records.clone()), ledger(records.iter().cloned().chain(records.clone())));
+            let cut = records.len() / 2;
+            let mut halves = ledger(records[..cut].to_vec());
+            halves.merge(ledger(records[cut..].to_vec()));
+            prop_assert_eq!(view(&halves), view(&ledger(records)));
+        }
+
+        #[test]
+        fn a_merged_record_stands_for_what_it_replaces(old in proptest::collection::vec(records(), 0..6), new in records()) {
+            let merged = ledger(old.clone()).into_record();
+            let (read, unknown) = Record::from_json(&merged.to_json().unwrap()).unwrap();
+            prop_assert!(unknown.is_none());
+            prop_assert_eq!(&read, &merged);
+            let before = ledger(old.into_iter().chain([new.clone()]));
+            prop_assert_eq!(view(&ledger([read, new])), view(&before));
+        }
+    }
+
+    #[test]
+    fn a_mark_counts_only_while_it_is_later_than_the_receipt() {
+        let published = receipt("2025-01-01", "2025-02-01T02:00:00Z", 1);
+        let seen = |t| Record { dirty: vec![mark("2025-01-01", t, 9)], ..Record::default() };
+        let one = |r: &Receipt| Record { receipts: vec![r.clone()], ..Record::default() };
+        let state = |records: Vec<Record>| ledger(records).day(day("2025-01-01")).unwrap().state();
+        assert_eq!(state(vec![one(&published), seen("2025-02-01T03:00:00Z")]), Some(State::Dirty));
+        assert_eq!(state(vec![one(&published), seen("2025-02-01T02:00:00Z")]), Some(State::Provisional));
+        assert_eq!(state(vec![seen("2025-02-01T03:00:00Z")]), None);
+        let again = receipt("2025-01-01", "2025-02-01T04:00:00Z", 1);
+        assert_eq!(state(vec![one(&published), seen("2025-02-01T03:00:00Z"), one(&again)]), Some(State::Provisional));
+    }
+
+    #[test]
+    fn what_a_later_version_adds_survives() {
+        let text = serde_json::to_value(receipt("2025-01-01", "2025-02-01T00:00:00Z", 1)).unwrap();
+        let mut later = text.clone();
+        later["version"] = 2.into();
+        later["price"] = serde_json::json!({"big": 12345678901234567890u64, "exact": 0.10, "list": [1, null]});
+        later["files"][0]["sorted"] = true.into();
+        let bytes = serde_json::json!({"receipts": [later]}).to_string();
+        let (record, unknown) = Record::from_json(bytes.as_bytes()).unwrap();
+        assert!(unknown.is_none());
+        let again: Value = serde_json::from_slice(&ledger([record]).into_record().to_json().unwrap()).unwrap();
+        assert_eq!(again["receipts"][0], later);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_hides_no_other() {
+        let good = serde_json::to_value(receipt("2025-01-01", "2025-02-01T00:00:00Z", 1)).unwrap();
+        let mut strange = good.clone();
+        strange["state"] = "archived".into();
+        let bytes = serde_json::json!({"receipts": [strange, good], "leases": []}).to_string();
+        let (record, unknown) = Record::from_json(bytes.as_bytes()).unwrap();
+        assert_eq!((record.receipts.len(), unknown), (1, Unknown { entries: 1, fields: 1 }));
+        for garbage in ["", "[]", "{", "7", "{\"receipts\": 1}"] {
+            assert!(Record::from_json(garbage.as_bytes()).is_err(), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn the_watermark_stops_at_the_first_gap() {
+        let promised = |date: &str| {
+            let mut r = receipt(date, "2025-02-01T00:00:00Z", 1);
+            r.availability = Some(r.day.interval().to());
+            r
+        };
+        let mut partial = promised("2025-01-03");
+        partial.covers = partial.covers.halves().unwrap().0;
+        let mut unpromised = promised("2025-01-03");
+        unpromised.availability = None;
+        for third in [Some(partial), Some(unpromised), None] {
+            let receipts = [promised("2025-01-01"), promised("2025-01-02"), promised("2025-01-04")];
+            let receipts = receipts.into_iter().chain(third).collect();
+            let ledger = ledger([Record { receipts, dirty: Vec::new() }]);
+            assert_eq!(ledger.watermark(day("2025-01-01")), Some(at("2025-01-03T00:00:00Z")));
+            assert_eq!(ledger.watermark(day("2024-12-31")), None);
+        }
+    }
+}

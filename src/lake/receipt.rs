@@ -1,0 +1,162 @@
+//! What is said about a day once it is published: the receipt, and the marks that say it has changed since. Pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::layout::{RunId, TableName};
+use crate::plan::Source;
+use crate::time::{Day, Interval, Timestamp};
+
+/// The version of receipts that this version writes.
+pub const VERSION: u32 = 1;
+
+/// How final a day is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It may still change at the source.
+    Provisional,
+    /// Older than the lookback, and promised complete when it was fetched.
+    Settled,
+    /// It covers less than the day.
+    Partial,
+    /// It was seen to have changed since. Never in a receipt: a later mark makes it so.
+    Dirty,
+    /// No conversation, and no file.
+    Empty,
+}
+
+impl State {
+    /// Its name in receipts and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Provisional => "provisional",
+            State::Settled => "settled",
+            State::Partial => "partial",
+            State::Dirty => "dirty",
+            State::Empty => "empty",
+        }
+    }
+}
+
+/// Where the records of an observation went:
+/// `records = conversations + duplicates + outside`, and what was set aside or not ours beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Records of this day that became rows, duplicates included.
+    pub records: u64,
+    /// Conversations in the files.
+    pub conversations: u64,
+    /// Earlier versions that gave way to a later one.
+    pub duplicates: u64,
+    /// Conversations of this day that start outside of what it covers.
+    pub outside: u64,
+    /// Records that the same fetch returned for days that it does not own.
+    pub out_of_window: u64,
+    /// Records set aside.
+    pub quarantined: u64,
+    /// Conversations that were in the files before and are gone.
+    pub vanished: u64,
+}
+
+/// One file of a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its table.
+    pub table: TableName,
+    /// Its path below the root, for people and other tools; convlake builds it from table and day.
+    pub path: String,
+    /// The id in its footer; a file with another one is not this file.
+    pub uuid: Uuid,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Version of the table's schema.
+    pub schema: u32,
+    /// Hash of its content, see [`super::encode`]: equal for equal records.
+    pub content: String,
+    /// Hash of all its bytes (xxh3-128, hexadecimal).
+    pub hash: String,
+    /// What a later version adds.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// What was written for one day by one observation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The version of this record's format.
+    pub version: u32,
+    /// The day.
+    pub day: Day,
+    /// The run that wrote it.
+    pub run: RunId,
+    /// When the source was asked: of two receipts the later observation wins.
+    pub observed_at: Timestamp,
+    /// When it was written.
+    pub recorded_at: Timestamp,
+    /// The part of the day that the files hold.
+    pub covers: Interval,
+    /// How final the day is.
+    pub state: State,
+    /// How the records were fetched.
+    pub source: Source,
+    /// Up to where the source had promised to be complete, if it promises anything.
+    #[serde(default)]
+    pub availability: Option<Timestamp>,
+    /// Where the records went.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Hashes of the conversation ids that were in the files before and are gone.
+    #[serde(default)]
+    pub vanished: Vec<String>,
+    /// The files.
+    pub files: Vec<FileEntry>,
+    /// What a later version adds.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Receipt {
+    /// What orders the receipts of a day: the observation, then the run.
+    pub fn order(&self) -> (Timestamp, RunId) {
+        (self.observed_at, self.run)
+    }
+
+    /// Whether it covers the whole day.
+    pub fn is_whole(&self) -> bool {
+        self.covers.covers(&self.day.interval())
+    }
+
+    /// Whether the source had promised the whole day to be complete.
+    pub fn is_promised(&self) -> bool {
+        self.availability.is_some_and(|until| self.day.interval().to() <= until)
+    }
+
+    /// The file of `table`.
+    pub fn file(&self, table: &TableName) -> Option<&FileEntry> {
+        self.files.iter().find(|f| f.table == *table)
+    }
+}
+
+/// A day that was seen to have changed at the source. It counts while it is later than the day's receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyMark {
+    /// The day.
+    pub day: Day,
+    /// When the change was seen.
+    pub seen_at: Timestamp,
+    /// The run that saw it.
+    pub run: RunId,
+    /// What a later version adds.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The hash by which an id is listed in receipts: ids themselves stay in the data.
+pub fn id_hash(id: &str) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(id.as_bytes())
+}

@@ -1,0 +1,260 @@
+//! The ledger's files: read, written under unique names, and merged when a month has many.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{info, warn};
+
+use super::layout::{LakePath, Month, RecordName, RunId};
+use super::ledger::{DayEntry, Ledger, Record};
+use super::local::Disk;
+use crate::error::{Error, Result};
+use crate::time::Day;
+
+/// A month with more records than this is merged into one.
+pub const MONTH_RECORDS_MAX: usize = 200;
+/// How often a listing is repeated because a record in it was merged away meanwhile.
+const LISTINGS_MAX: usize = 16;
+
+/// The ledger's folder. Records are immutable, so what was read once is kept.
+#[derive(Debug)]
+pub struct Records {
+    disk: Disk,
+    months: Mutex<BTreeMap<Month, Read>>,
+}
+
+/// What was read of a month so far.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    names: BTreeSet<RecordName>,
+    ledger: Ledger,
+}
+
+impl Records {
+    /// The records of the lake on `disk`.
+    pub fn new(disk: Disk) -> Records {
+        Records { disk, months: Mutex::default() }
+    }
+
+    /// All that is recorded by now.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`] when a folder or file cannot be read, as in every method here. What is not a
+    /// record is no error: it is reported and ignored, and its days count as never published.
+    pub fn all(&self) -> Result<Ledger> {
+        let mut all = Ledger::default();
+        for month in self.months()? {
+            all.merge(self.month(month, |ledger| ledger.clone())?);
+        }
+        Ok(all)
+    }
+
+    /// What is recorded about `day` by now.
+    pub fn day(&self, day: Day) -> Result<DayEntry> {
+        self.month(Month::of(day), |ledger| ledger.day(day).cloned().unwrap_or_default())
+    }
+
+    /// Adds a record, durably. Its name is unique, so repeating it after a crash does no harm.
+    pub fn append(&self, run: RunId, month: Month, name: RecordName, json: &[u8]) -> Result<()> {
+        let folder = LakePath::LedgerMonth(month);
+        let staged = LakePath::StagedRecord(run, name.clone());
+        self.disk.create_folder(&folder)?;
+        self.disk.write(&staged, json)?;
+        self.disk.rename(&staged, &LakePath::Record(month, name))?;
+        self.disk.sync_folder(&folder)
+    }
+
+    /// Merges the months that have more than [`MONTH_RECORDS_MAX`] records. The caller holds the lake's lock.
+    ///
+    /// The merged record is durable before the first of the old ones goes, and saying a thing twice changes nothing:
+    /// whoever reads meanwhile, and whoever comes after a crash, finds the same ledger.
+    pub fn merge_long_months(&self, run: RunId) -> Result<()> {
+        for month in self.months()? {
+            if self.names(month)?.len() > MONTH_RECORDS_MAX {
+                self.merge(run, month)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&self, run: RunId, month: Month) -> Result<()> {
+        let mut ledger = Ledger::default();
+        let mut replaced = Vec::new();
+        for name in self.names(month)? {
+            // Only what is understood whole may be said in other words.
+            if let Some((record, true)) = self.read(month, &name)? {
+                ledger.absorb(record);
+                replaced.push(name);
+            }
+        }
+        if replaced.len() < 2 {
+            return Ok(());
+        }
+        let json = ledger.into_record().to_json()?;
+        let merged = RecordName::merged(xxhash_rust::xxh3::xxh3_128(&json));
+        self.append(run, month, merged.clone(), &json)?;
+        replaced.retain(|name| *name != merged);
+        info!(%month, records = replaced.len(), "merged the ledger's records");
+        for name in replaced {
+            self.disk.remove(&LakePath::Record(month, name))?;
+        }
+        self.disk.sync_folder(&LakePath::LedgerMonth(month))
+    }
+
+    /// Looks at the ledger of one month after reading what is new.
+    fn month<T>(&self, month: Month, look: impl FnOnce(&Ledger) -> T) -> Result<T> {
+        // A panic in `look` leaves nothing half done, so a poisoned lock is as good as another.
+        let mut months = self.months.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = months.entry(month).or_default();
+        for _ in 0..LISTINGS_MAX {
+            if self.catch_up(month, read)? {
+                return Ok(look(&read.ledger));
+            }
+        }
+        Err(Error::later(format!("the ledger of {month} keeps changing")).hint("let the other exports end"))
+    }
+
+    /// Reads the records that are new; `false` when one of them went away between the listing and the reading.
+    fn catch_up(&self, month: Month, read: &mut Read) -> Result<bool> {
+        for name in self.names(month)? {
+            if read.names.contains(&name) {
+                continue;
+            }
+            let Some((record, _)) = self.read(month, &name)? else { return Ok(false) };
+            read.ledger.absorb(record);
+            read.names.insert(name);
+        }
+        Ok(true)
+    }
+
+    /// One record, and whether all of it is understood; `None` when it is gone.
+    fn read(&self, month: Month, name: &RecordName) -> Result<Option<(Record, bool)>> {
+        let place = LakePath::Record(month, name.clone());
+        let Some(bytes) = self.disk.read(&place)? else { return Ok(None) };
+        let (mut record, unknown) = match Record::from_json(&bytes) {
+            Ok(read) => read,
+            Err(e) => {
+                warn!(record = %place, cause = %e, "ignored what is not a ledger record");
+                return Ok(Some((Record::default(), false)));
+            }
+        };
+        let entries = record.receipts.len() + record.dirty.len();
+        record.receipts.retain(|r| Month::of(r.day) == month);
+        record.dirty.retain(|m| Month::of(m.day) == month);
+        let misplaced = entries - record.receipts.len() - record.dirty.len();
+        if unknown.entries + misplaced > 0 {
+            warn!(record = %place, unreadable = unknown.entries, misplaced, "ignored entries of a ledger record");
+        }
+        Ok(Some((record, unknown.is_none() && misplaced == 0)))
+    }
+
+    fn months(&self) -> Result<Vec<Month>> {
+        Ok(self.disk.list(&LakePath::Ledger)?.iter().filter_map(|name| Month::parse(name)).collect())
+    }
+
+    fn names(&self, month: Month) -> Result<Vec<RecordName>> {
+        let files = self.disk.list(&LakePath::LedgerMonth(month))?;
+        Ok(files.iter().filter_map(|file| RecordName::of_file(file)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::local::FailPoint;
+    use crate::lake::testing::{day, receipt};
+
+    struct Lab {
+        _temp: tempfile::TempDir,
+        disk: Disk,
+        run: RunId,
+    }
+
+    impl Lab {
+        fn new() -> Lab {
+            let temp = tempfile::tempdir().unwrap();
+            let disk = Disk::new(temp.path(), FailPoint::never());
+            let run = RunId::from(uuid::Uuid::from_u128(5));
+            disk.create_folder(&LakePath::Staging(run)).unwrap();
+            Lab { _temp: temp, disk, run }
+        }
+
+        /// `count` receipts for the days of January, later ones newer.
+        fn fill(&self, count: usize) -> Records {
+            let records = Records::new(self.disk.clone());
+            for n in 0..count {
+                let date = format!("2025-01-{:02}", n % 28 + 1);
+                let seen = format!("2025-02-01T{:02}:{:02}:00Z", n / 60, n % 60);
+                let receipt = receipt(&date, &seen, n as u128);
+                let name = RecordName::receipt(receipt.day, receipt.observed_at, receipt.run, n as u128);
+                let json = Record { receipts: vec![receipt], dirty: Vec::new() }.to_json().unwrap();
+                records.append(self.run, month(), name, &json).unwrap();
+            }
+            records
+        }
+    }
+
+    fn month() -> Month {
+        Month::parse("2025-01").unwrap()
+    }
+
+    #[test]
+    fn a_long_month_is_merged_and_says_the_same() {
+        let lab = Lab::new();
+        let records = lab.fill(MONTH_RECORDS_MAX);
+        records.merge_long_months(lab.run).unwrap();
+        assert_eq!(records.names(month()).unwrap().len(), MONTH_RECORDS_MAX);
+        let one_more = lab.fill(MONTH_RECORDS_MAX + 1);
+        let before = one_more.all().unwrap();
+        one_more.merge_long_months(lab.run).unwrap();
+        assert_eq!(one_more.names(month()).unwrap().len(), 1);
+        assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before);
+        assert_eq!(one_more.all().unwrap(), before, "a reader that was there before sees the same");
+        assert_eq!(before.days().count(), 28);
+    }
+
+    #[test]
+    fn a_merge_stopped_anywhere_changes_nothing() {
+        for operations in 0.. {
+            let lab = Lab::new();
+            let before = lab.fill(12).all().unwrap();
+            let dying = Records::new(Disk::new(lab.disk.root(), FailPoint::after(operations)));
+            let done = dying.merge(lab.run, month()).is_ok();
+            assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before, "after {operations} operations");
+            if done {
+                assert!(operations > 12);
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_ignored_and_stays() {
+        let lab = Lab::new();
+        let records = lab.fill(3);
+        let before = records.all().unwrap();
+        let folder = lab.disk.locate(&LakePath::LedgerMonth(month())).unwrap();
+        let elsewhere = Record { receipts: vec![receipt("2025-03-01", "2025-04-01T00:00:00Z", 1)], dirty: Vec::new() };
+        std::fs::write(folder.join("truncated.json"), b"{\"receipts\": [{\"ver").unwrap();
+        std::fs::write(folder.join("later.json"), b"{\"leases\": [1]}").unwrap();
+        std::fs::write(folder.join("misplaced.json"), elsewhere.to_json().unwrap()).unwrap();
+        std::fs::write(folder.join("notes.txt"), b"").unwrap();
+        assert_eq!(records.all().unwrap(), before);
+        records.merge(lab.run, month()).unwrap();
+        let left: Vec<_> = records.names(month()).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(left.len(), 4, "{left:?}");
+        assert_eq!(records.day(day("2025-03-01")).unwrap(), DayEntry::default());
+        assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before);
+    }
+
+    #[test]
+    fn a_new_record_is_seen_at_once() {
+        let lab = Lab::new();
+        let (reader, writer) = (Records::new(lab.disk.clone()), lab.fill(1));
+        let first = reader.day(day("2025-01-01")).unwrap().receipt.unwrap();
+        lab.fill(29);
+        let second = reader.day(day("2025-01-01")).unwrap().receipt.unwrap();
+        assert!(second.observed_at > first.observed_at);
+        assert_eq!(writer.day(day("2025-01-01")).unwrap().receipt, Some(second));
+    }
+}
