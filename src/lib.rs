@@ -13,3 +13,5 @@ pub mod api;
 pub mod flatten;
 
 pub mod lake;
+
+pub mod simulator;
