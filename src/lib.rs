@@ -15,3 +15,5 @@ pub mod flatten;
 pub mod lake;
 
 pub mod simulator;
+
+pub mod export;

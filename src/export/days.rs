@@ -1,0 +1,197 @@
+//! The lake's side of the pipeline: what a harvest holds is published, day by day, on threads that may block.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::sync::Semaphore;
+
+use super::harvest::Harvest;
+use super::record::Recorder;
+use super::report::{DayOutcome, DayReport, Sample};
+use super::{Means, Settings};
+use crate::error::{Error, Result};
+use crate::flatten::batch::DayBatch;
+use crate::lake::Run;
+use crate::lake::assemble::TableSpec;
+use crate::lake::layout::TableName;
+use crate::lake::publish::{Observation, Outcome};
+use crate::lake::quarantine::{Origin, Quarantine};
+use crate::lake::receipt::Receipt;
+use crate::plan::Source;
+use crate::time::{Day, Interval, Timestamp};
+
+/// Days published at the same time. Each is encoded on all processors, so more would only take memory.
+const PUBLISHING_MAX: usize = 2;
+/// How long after its end a day may still change at the source.
+const LOOKBACK: TimeDelta = TimeDelta::days(7);
+
+/// How and when a day was observed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observer {
+    pub(super) source: Source,
+    /// Whether the operator named the protocol: what it brings replaces what a better one brought.
+    pub(super) forced: bool,
+    pub(super) availability: Option<Timestamp>,
+    pub(super) observed_at: Timestamp,
+}
+
+/// How publishing a day ended, when it did not fail.
+pub(super) enum Publishing {
+    /// The day is done and recorded.
+    Done,
+    /// Conversations are gone: the day has to be fetched once more before that is believed.
+    Doubtful(Box<Observation>),
+}
+
+/// Publishes the days of one run.
+pub(super) struct Publisher {
+    run: Arc<Run>,
+    quarantine: Arc<Quarantine>,
+    recorder: Arc<Recorder>,
+    permits: Arc<Semaphore>,
+    allow_vanished: bool,
+}
+
+impl Publisher {
+    pub(super) fn begin(settings: &Settings, means: &Means, recorder: Arc<Recorder>) -> Result<Publisher> {
+        let catalog = means.flattener.catalog();
+        let specs: Result<Vec<TableSpec>> = catalog
+            .tables()
+            .iter()
+            .zip(catalog.schemas())
+            .map(|(table, schema)| {
+                let name = TableName::new(&table.name)?;
+                Ok(TableSpec { name, schema: Arc::clone(schema), version: table.version })
+            })
+            .collect();
+        let run = means.lake.begin(recorder.run_id(), specs?.into(), means.clock)?;
+        Ok(Publisher {
+            quarantine: Arc::new(run.quarantine()),
+            run: Arc::new(run),
+            recorder,
+            permits: Arc::new(Semaphore::new(PUBLISHING_MAX)),
+            allow_vanished: settings.allow_vanished,
+        })
+    }
+
+    /// Where rows beyond the memory wait.
+    pub(super) fn spill_directory(&self) -> Result<PathBuf> {
+        self.run.staging()
+    }
+
+    /// Checks the organization that the source says it is against the lake's, and notes it there the first time.
+    pub(super) async fn identify(&self, organization: Option<String>) -> Result<()> {
+        let Some(organization) = organization else { return Ok(()) };
+        let lake = Arc::clone(self.run.lake());
+        self.blocking(move || lake.identify(&organization)).await
+    }
+
+    /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
+    pub(super) async fn quarantine(&self, place: String, harvest: &mut Harvest) -> Result<()> {
+        let (bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
+        if bad.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+        let quarantine = Arc::clone(&self.quarantine);
+        self.blocking(move || {
+            quarantine.add(Origin { place: &place, day: None }, &bad)?;
+            for (body, reason) in refused {
+                let kept = quarantine.keep_response(&body)?;
+                tracing::warn!("{place}: an answer was refused ({reason}); it is kept as `{kept}`");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Marks `days` that the lake holds as seen to have changed.
+    pub(super) async fn mark_dirty(&self, days: BTreeSet<Day>, seen_at: Timestamp) -> Result<()> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let run = Arc::clone(&self.run);
+        self.blocking(move || run.mark_dirty(days, seen_at).map(drop)).await
+    }
+
+    /// What `batches` say about the part `asked` of `day`.
+    pub(super) fn observation(&self, by: &Observer, day: Day, asked: Interval, batches: Vec<DayBatch>) -> Observation {
+        Observation {
+            day,
+            batches,
+            asked,
+            source: by.source,
+            availability: by.availability,
+            observed_at: by.observed_at,
+            settled_before: by.observed_at - LOOKBACK,
+            out_of_window: 0,
+            quarantined: 0,
+            moved: Arc::new(HashSet::new()),
+            confirmed: false,
+            force_protocol: by.forced,
+            allow_vanished: self.allow_vanished,
+        }
+    }
+
+    /// Publishes a day and records what became of it.
+    pub(super) async fn publish(&self, observation: Observation) -> Result<Publishing> {
+        let room = Arc::clone(&self.permits).acquire_owned().await;
+        let room = room.map_err(|e| Error::bug("the publisher is closed").source(e))?;
+        let (run, recorder) = (Arc::clone(&self.run), Arc::clone(&self.recorder));
+        // The whole of it, recording included, is on the blocking thread: a stopped run does not lose the outcome of
+        // a publish that has begun.
+        self.blocking(move || {
+            let done = match run.publish(&observation) {
+                Ok(Outcome::NeedsConfirmation { .. }) => Ok(Publishing::Doubtful(Box::new(observation))),
+                Ok(outcome) => {
+                    let sample = observation.batches.first().and_then(Sample::of);
+                    recorder.day(report(&observation, outcome), sample);
+                    Ok(Publishing::Done)
+                }
+                Err(error) => Err(error),
+            };
+            drop(room);
+            done
+        })
+        .await
+    }
+
+    /// Waits for publishes that have begun. None begins any more: a task that was given up may still be running.
+    pub(super) async fn finish(&self) {
+        // Closed only here, so this ends when the last permit is back.
+        let _all = self.permits.acquire_many(PUBLISHING_MAX as u32).await;
+        self.permits.close();
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        tokio::task::spawn_blocking(work).await.map_err(|e| Error::bug("a publish died").source(e))?
+    }
+}
+
+fn report(observation: &Observation, outcome: Outcome) -> DayReport {
+    let new = |outcome| DayReport::new(observation.day, outcome, observation.source);
+    match outcome {
+        Outcome::Published(receipt) => held(new(DayOutcome::Published), &receipt),
+        Outcome::Unchanged(receipt) => held(new(DayOutcome::Unchanged), &receipt),
+        Outcome::Kept { reason } => DayReport { reason: Some(reason.to_owned()), ..new(DayOutcome::Kept) },
+        Outcome::Superseded { by } => {
+            DayReport { reason: Some(format!("run {by} has published a newer observation")), ..new(DayOutcome::Kept) }
+        }
+        Outcome::NeedsConfirmation { vanished } => {
+            DayReport { reason: Some(format!("{vanished} conversations vanished")), ..new(DayOutcome::Failed) }
+        }
+    }
+}
+
+/// What the lake holds of the day, by its receipt.
+fn held(report: DayReport, receipt: &Receipt) -> DayReport {
+    DayReport {
+        state: Some(receipt.state.name()),
+        conversations: receipt.counts.conversations,
+        rows: receipt.files.iter().map(|file| (file.table.to_string(), file.rows)).collect(),
+        duplicates: receipt.counts.duplicates,
+        vanished: receipt.counts.vanished,
+        ..report
+    }
+}

@@ -1,0 +1,192 @@
+//! Keeps the run's report while tasks and blocking publishes write into it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::harvest::Harvest;
+use super::report::{DayOutcome, DayReport, Report, Sample, WindowReport, exit_code};
+use super::{Event, Settings, Watch};
+use crate::api::{Fetched, Stats};
+use crate::error::{Error, Kind};
+use crate::lake::layout::RunId;
+use crate::plan::{Slice, Source, Window};
+use crate::time::{Day, Interval, Timestamp};
+
+/// The report in the making.
+pub(super) struct Recorder {
+    state: Mutex<State>,
+    run: RunId,
+    watch: Watch,
+}
+
+struct State {
+    report: Report,
+    failed: Vec<Kind>,
+    /// Volume seen: whole days of slices that were fetched, and their records.
+    days_seen: u64,
+    records_seen: u64,
+}
+
+impl Recorder {
+    pub(super) fn start(
+        settings: &Settings,
+        asked: Option<Interval>,
+        plan: &[Window],
+        now: Timestamp,
+        watch: Watch,
+    ) -> Arc<Recorder> {
+        let run = RunId::at(now);
+        let report = Report {
+            run: run.to_string(),
+            range: asked,
+            notes: settings.notes.clone(),
+            windows: plan.iter().map(WindowReport::from).collect(),
+            ..Report::new(settings.command, settings.lake.clone(), now)
+        };
+        let state = State { report, failed: Vec::new(), days_seen: 0, records_seen: 0 };
+        Arc::new(Recorder { state: Mutex::new(state), run, watch })
+    }
+
+    /// Identifies the run.
+    pub(super) fn run_id(&self) -> RunId {
+        self.run
+    }
+
+    /// Conversations a day in the slices fetched so far.
+    pub(super) fn records_per_day(&self) -> Option<u64> {
+        let state = self.state();
+        (state.days_seen > 0).then(|| state.records_seen / state.days_seen)
+    }
+
+    pub(super) fn availability(&self, availability: Option<Timestamp>) {
+        let mut state = self.state();
+        state.report.totals.availability_date = state.report.totals.availability_date.max(availability);
+    }
+
+    pub(super) fn page(&self, records: u64) {
+        (self.watch)(Event::Page(records));
+    }
+
+    pub(super) fn slice_fetched(&self, slice: &Slice, fetched: &Fetched, harvest: &Harvest) {
+        self.availability(fetched.availability);
+        let records = self.harvested(harvest);
+        let mut state = self.state();
+        state.days_seen += slice.days().count() as u64;
+        state.records_seen += records;
+        if let Some(window) = state.report.windows.get_mut(slice.window) {
+            window.slices += 1;
+            window.pages += fetched.pages;
+            window.records += records;
+            window.hits = [window.hits, fetched.hits].into_iter().flatten().reduce(|a, b| a + b);
+        }
+    }
+
+    /// Counts what a harvest holds beside rows, and returns all its records.
+    pub(super) fn harvested(&self, harvest: &Harvest) -> u64 {
+        let seen = harvest.seen();
+        let mut state = self.state();
+        let totals = &mut state.report.totals;
+        totals.quarantined += harvest.bad.len() as u64;
+        totals.out_of_window += seen.out_of_window;
+        for (path, count) in seen.unknown {
+            *state.report.unknown.entry(path).or_default() += count;
+        }
+        seen.records
+    }
+
+    /// All days of the slice failed.
+    pub(super) fn slice_failed(&self, slice: &Slice, error: &Error) {
+        {
+            let mut state = self.state();
+            state.failed.push(error.kind());
+            state.report.errors.push(error.into());
+            if let Some(window) = state.report.windows.get_mut(slice.window) {
+                window.failed += 1;
+            }
+        }
+        for day in slice.days() {
+            self.day(DayReport::failed(day, slice.protocol.into(), error), None);
+        }
+    }
+
+    pub(super) fn day_failed(&self, day: Day, source: Source, error: &Error) {
+        {
+            let mut state = self.state();
+            state.failed.push(error.kind());
+            state.report.errors.push(error.into());
+        }
+        self.day(DayReport::failed(day, source, error), None);
+    }
+
+    /// A day is done, one way or another.
+    pub(super) fn day(&self, day: DayReport, sample: Option<Sample>) {
+        (self.watch)(Event::Day(&day));
+        let mut state = self.state();
+        state.report.days.push(day);
+        if let Some(sample) = sample {
+            state.report.sample.get_or_insert(sample);
+        }
+    }
+
+    /// The source does not promise this day yet.
+    pub(super) fn not_available(&self, day: Day, source: Source) {
+        let reason = Some("the source does not promise this day yet".to_owned());
+        self.day(DayReport { reason, ..DayReport::new(day, DayOutcome::NotAvailable, source) }, None);
+    }
+
+    pub(super) fn calls(&self, stats: &Stats) {
+        let mut state = self.state();
+        state.report.totals.calls = stats.calls;
+        state.report.totals.retries = stats.retries;
+    }
+
+    /// Ends the report; `stopped_by` is the error that ended the run early.
+    pub(super) fn finish(&self, stopped_by: Option<Error>, now: Timestamp) -> Report {
+        let mut state = self.state();
+        let kind = stopped_by.as_ref().map(Error::kind);
+        if let Some(error) = &stopped_by {
+            state.report.errors.push(error.into());
+        }
+        let State { report, failed, .. } = &mut *state;
+        report.finished_at = Some(now);
+        report.days.sort_by_key(|day| day.date);
+        for day in &report.days {
+            if matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged) {
+                report.totals.conversations += day.conversations;
+                for (table, rows) in &day.rows {
+                    *report.totals.rows.entry(table.clone()).or_default() += rows;
+                }
+            }
+            report.totals.duplicates += day.duplicates;
+            report.totals.vanished += day.vanished;
+        }
+        report.totals.exit = exit_code(kind, failed, &report.days);
+        report.clone()
+    }
+
+    /// A panic while the lock was held left at worst one half-told event.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DayReport {
+    /// A day of which the lake knows nothing new.
+    pub(super) fn new(date: Day, outcome: DayOutcome, source: Source) -> DayReport {
+        DayReport {
+            date,
+            outcome,
+            state: None,
+            source,
+            conversations: 0,
+            rows: BTreeMap::new(),
+            duplicates: 0,
+            vanished: 0,
+            reason: None,
+        }
+    }
+
+    fn failed(date: Day, source: Source, error: &Error) -> DayReport {
+        DayReport { reason: Some(error.to_string()), ..DayReport::new(date, DayOutcome::Failed, source) }
+    }
+}

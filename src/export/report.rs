@@ -1,0 +1,282 @@
+//! What a run did: written to `--report`, summed up on stderr, and the source of the exit code.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use chrono::DateTime;
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+use crate::flatten::batch::DayBatch;
+use crate::plan::{Source, Window};
+use crate::time::{Day, Interval, Timestamp};
+
+/// The run as data. Field names are API: fields are added, never renamed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of the tool.
+    pub convlake: &'static str,
+    /// `export`, `convert` or `demo`.
+    pub command: &'static str,
+    /// Identifies this run in receipts and quarantine files; empty when it could not begin.
+    pub run: String,
+    /// The lake, as it was named.
+    pub lake: String,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What was asked for; absent for `convert`.
+    pub range: Option<Interval>,
+    /// What the operator was told about the request at the start.
+    pub notes: Vec<String>,
+    /// Everything summed up.
+    pub totals: Totals,
+    /// The windows of the plan, in order.
+    pub windows: Vec<WindowReport>,
+    /// The days that were worked on, in order.
+    pub days: Vec<DayReport>,
+    /// Fields that the schema does not know or whose type it does not expect, with their number. Names only.
+    pub unknown: BTreeMap<String, u64>,
+    /// What went wrong, in the order it did.
+    pub errors: Vec<ErrorReport>,
+    /// One conversation, to look up at the source: nothing personal.
+    pub sample: Option<Sample>,
+}
+
+/// One conversation as the lake has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// `conversation_id`.
+    pub conversation_id: String,
+    /// `conversation_start`.
+    pub conversation_start: Timestamp,
+    /// `conversation_end`, once it has ended.
+    pub conversation_end: Option<Timestamp>,
+    /// Milliseconds that agents handled it, after-call work included.
+    pub handle_ms: Option<i64>,
+}
+
+impl Sample {
+    /// The first record of `batch`.
+    pub(super) fn of(batch: &DayBatch) -> Option<Sample> {
+        let key = batch.keys.first()?;
+        let conversations =
+            &batch.tables.iter().find(|t| t.rows.schema().column_with_name("conversation_end").is_some())?.rows;
+        let ended = conversations.column_by_name("conversation_end")?.as_primitive_opt::<TimestampMicrosecondType>();
+        // The real API's name, then the tutorials'.
+        let handled = ["t_handle_ms", "handle_duration_ms"].iter().find_map(|name| {
+            let column = conversations.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+            column.is_valid(0).then(|| column.value(0))
+        });
+        Some(Sample {
+            conversation_id: key.id.to_string(),
+            conversation_start: DateTime::from_timestamp_micros(key.start)?,
+            conversation_end: ended
+                .filter(|column| column.is_valid(0))
+                .and_then(|column| DateTime::from_timestamp_micros(column.value(0))),
+            handle_ms: handled,
+        })
+    }
+}
+
+impl Report {
+    /// The report of a run that has done nothing yet.
+    pub(super) fn new(command: &'static str, lake: String, now: Timestamp) -> Report {
+        Report {
+            convlake: env!("CARGO_PKG_VERSION"),
+            command,
+            run: String::new(),
+            lake,
+            started_at: now,
+            finished_at: None,
+            range: None,
+            notes: Vec::new(),
+            totals: Totals::default(),
+            windows: Vec::new(),
+            days: Vec::new(),
+            unknown: BTreeMap::new(),
+            errors: Vec::new(),
+            sample: None,
+        }
+    }
+
+    /// The report of a run that `error` kept from beginning.
+    pub fn refused(
+        command: &'static str,
+        lake: String,
+        range: Option<Interval>,
+        now: Timestamp,
+        error: &Error,
+    ) -> Report {
+        let mut report = Report::new(command, lake, now);
+        report.range = range;
+        report.finished_at = Some(now);
+        report.totals.exit = error.kind().exit_code();
+        report.errors.push(error.into());
+        report
+    }
+}
+
+/// Everything summed up.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Conversations in the days that this run published or found unchanged.
+    pub conversations: u64,
+    /// Rows of those days, by table.
+    pub rows: BTreeMap<String, u64>,
+    /// Records that could not be read and are kept under `_convlake/quarantine`.
+    pub quarantined: u64,
+    /// Records that were an older version of a conversation delivered again.
+    pub duplicates: u64,
+    /// Records that belong to days outside the slice that delivered them.
+    pub out_of_window: u64,
+    /// Conversations that the source no longer has.
+    pub vanished: u64,
+    /// Calls for conversations, repeats included.
+    pub calls: u64,
+    /// Calls that were repeats.
+    pub retries: u64,
+    /// Up to where the source promises its jobs to be complete, as last heard.
+    pub availability_date: Option<Timestamp>,
+    /// End of the gap-free run of complete days since the lake's anchor; `sync` sets the anchor.
+    pub watermark: Option<Timestamp>,
+    /// The exit code.
+    pub exit: u8,
+}
+
+/// One window of the plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct WindowReport {
+    /// First midnight.
+    pub from: Timestamp,
+    /// Midnight behind it.
+    pub to: Timestamp,
+    /// Slices that were asked for.
+    pub slices: u64,
+    /// Slices that failed.
+    pub failed: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Records on those pages.
+    pub records: u64,
+    /// Conversations that the source said there were, where it said so: a hint, to be held against `records`.
+    pub hits: Option<u64>,
+}
+
+impl From<&Window> for WindowReport {
+    fn from(window: &Window) -> Self {
+        let (from, to) = (window.interval.from(), window.interval.to());
+        WindowReport { from, to, slices: 0, failed: 0, pages: 0, records: 0, hits: None }
+    }
+}
+
+/// What became of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DayOutcome {
+    /// New files are in place.
+    Published,
+    /// The lake held the very same.
+    Unchanged,
+    /// The lake keeps what it has: it holds a better or a newer observation.
+    Kept,
+    /// The source does not promise this day yet.
+    NotAvailable,
+    /// The day failed; the lake keeps what it has.
+    Failed,
+}
+
+/// One day of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct DayReport {
+    /// UTC date.
+    pub date: Day,
+    /// What became of it.
+    pub outcome: DayOutcome,
+    /// Its state in the lake, if it is there.
+    pub state: Option<&'static str>,
+    /// Where its records came from.
+    pub source: Source,
+    /// Conversations it holds.
+    pub conversations: u64,
+    /// Rows by table.
+    pub rows: BTreeMap<String, u64>,
+    /// Older versions that were dropped.
+    pub duplicates: u64,
+    /// Conversations that the source no longer has.
+    pub vanished: u64,
+    /// Why it was kept or failed.
+    pub reason: Option<String>,
+}
+
+/// One error.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorReport {
+    /// Its exit code.
+    pub exit: u8,
+    /// What happened and where.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> Self {
+        ErrorReport {
+            exit: error.kind().exit_code(),
+            message: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
+}
+
+/// How a run ended. Causes that stop a run keep their code whatever was committed; a failed day is 3 if any
+/// other day was committed or confirmed, and its own code otherwise.
+pub(super) fn exit_code(stopped_by: Option<Kind>, failed: &[Kind], days: &[DayReport]) -> u8 {
+    if let Some(kind) = stopped_by {
+        return kind.exit_code();
+    }
+    let committed =
+        days.iter().any(|day| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged | DayOutcome::Kept));
+    match failed.first() {
+        Some(_) if committed => Kind::Partial.exit_code(),
+        Some(kind) => kind.exit_code(),
+        None if days.iter().any(|day| day.outcome == DayOutcome::NotAvailable) => Kind::Later.exit_code(),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(outcome: DayOutcome) -> DayReport {
+        DayReport {
+            date: "2025-01-01".parse().unwrap(),
+            outcome,
+            state: None,
+            source: Source::Query,
+            conversations: 0,
+            rows: BTreeMap::new(),
+            duplicates: 0,
+            vanished: 0,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_what_to_do_next() {
+        use DayOutcome::*;
+        let good = [day(Published), day(Failed)];
+        let bad = [day(Failed)];
+        assert_eq!(exit_code(None, &[], &[]), 0);
+        assert_eq!(exit_code(None, &[], &[day(Unchanged)]), 0);
+        assert_eq!(exit_code(None, &[Kind::Data], &good), 3);
+        assert_eq!(exit_code(None, &[Kind::Unavailable], &bad), 69);
+        assert_eq!(exit_code(None, &[Kind::Data], &bad), 65);
+        assert_eq!(exit_code(Some(Kind::Later), &[Kind::Data], &good), 75);
+        assert_eq!(exit_code(None, &[], &[day(Published), day(NotAvailable)]), 75);
+    }
+}
