@@ -1,0 +1,172 @@
+//! The flags that commands share, as close to the command line as possible: nothing here looks at the world.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::plan::Protocol;
+
+const MEMORY_MIB: usize = 512;
+const MAX_BAD_PERCENT: u8 = 50;
+
+/// How the source is paged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProtocolArg {
+    /// jobs up to the availability date, query for the fresh days after it
+    Auto,
+    /// The real API's paged query: fresh data, without participant attributes
+    Query,
+    /// The real API's asynchronous jobs: bulk data, with participant attributes
+    Jobs,
+    /// Pages linked by `nextPageCursor`
+    Cursor,
+    /// Pages counted by `paging.pageCount`, fetched concurrently
+    Page,
+}
+
+impl ProtocolArg {
+    /// The one protocol that was asked for; `None` for auto.
+    pub(super) fn one(self) -> Option<Protocol> {
+        match self {
+            ProtocolArg::Auto => None,
+            ProtocolArg::Query => Some(Protocol::Query),
+            ProtocolArg::Jobs => Some(Protocol::Jobs),
+            ProtocolArg::Cursor => Some(Protocol::Cursor),
+            ProtocolArg::Page => Some(Protocol::Page),
+        }
+    }
+}
+
+/// Where the OAuth client's id and secret stand in the token request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuthArg {
+    /// In the Authorization header
+    Basic,
+    /// In the form body
+    Body,
+}
+
+/// What is asked of the source: enough to plan, without credentials.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Request")]
+pub(super) struct RequestArgs {
+    /// How the source is paged
+    #[arg(long, env = "CONVLAKE_PROTOCOL", value_enum, default_value = "auto")]
+    pub(super) protocol: ProtocolArg,
+    /// Only conversations of this queue (repeatable)
+    #[arg(long = "queue", env = "CONVLAKE_QUEUE", value_name = "ID", value_delimiter = ',')]
+    pub(super) queues: Vec<String>,
+    /// Only conversations of this user (repeatable) [env also: GENESYS_CLOUD_USER_ID]
+    #[arg(long = "user", env = "CONVLAKE_USER", value_name = "ID", value_delimiter = ',')]
+    pub(super) users: Vec<String>,
+    /// Only conversations that asked for this skill (repeatable)
+    #[arg(long = "skill", env = "CONVLAKE_SKILL", value_name = "ID", value_delimiter = ',')]
+    pub(super) skills: Vec<String>,
+    /// Only this media type: voice, chat, email, message, callback, … (repeatable)
+    #[arg(long = "media-type", env = "CONVLAKE_MEDIA_TYPE", value_name = "TYPE", value_delimiter = ',')]
+    pub(super) media_types: Vec<String>,
+    /// Only this direction: inbound or outbound (repeatable)
+    #[arg(long = "direction", env = "CONVLAKE_DIRECTION", value_name = "DIRECTION", value_delimiter = ',')]
+    pub(super) directions: Vec<String>,
+    /// Only conversations of this division (repeatable)
+    #[arg(long = "division", env = "CONVLAKE_DIVISION", value_name = "ID", value_delimiter = ',')]
+    pub(super) divisions: Vec<String>,
+    /// A JSON file with filters in the protocol's own form, added to the others
+    #[arg(long, env = "CONVLAKE_FILTER", value_name = "FILE")]
+    pub(super) filter: Option<PathBuf>,
+    /// Metrics to ask for (cursor and page)
+    #[arg(long, env = "CONVLAKE_METRICS", value_name = "NAME", value_delimiter = ',')]
+    pub(super) metrics: Vec<String>,
+    /// hour, day, week or month (cursor)
+    #[arg(long, env = "CONVLAKE_GRANULARITY", value_name = "GRAIN")]
+    pub(super) granularity: Option<String>,
+    /// Dimensions to group by (page)
+    #[arg(long = "group-by", env = "CONVLAKE_GROUP_BY", value_name = "NAME", value_delimiter = ',')]
+    pub(super) group_by: Vec<String>,
+    /// Conversations to ask for in one call; by default the most the protocol allows
+    #[arg(long, env = "CONVLAKE_PAGE_SIZE", value_name = "N")]
+    pub(super) page_size: Option<u32>,
+}
+
+/// Where the source is and how hard it may be asked.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Source")]
+pub(super) struct SourceArgs {
+    /// AWS region name or Genesys domain [default: us-east-1] [env: GENESYSCLOUD_REGION, GENESYS_CLOUD_ENV]
+    #[arg(long, env = "CONVLAKE_REGION", value_name = "REGION")]
+    pub(super) region: Option<String>,
+    /// API address instead of a region; tokens come from `/oauth/token` below it
+    #[arg(long, env = "CONVLAKE_BASE_URL", value_name = "URL", conflicts_with = "region")]
+    pub(super) base_url: Option<String>,
+    /// The whole token URL, if it is elsewhere
+    #[arg(long, env = "CONVLAKE_LOGIN_URL", value_name = "URL")]
+    pub(super) login_url: Option<String>,
+    /// Let --base-url and --login-url be unencrypted beyond this machine
+    #[arg(long, env = "CONVLAKE_ALLOW_HTTP")]
+    pub(super) allow_http: bool,
+    /// A file of NAME=value lines with the credentials, instead of the environment; mode 0600
+    #[arg(long, env = "CONVLAKE_CREDENTIALS_FILE", value_name = "FILE")]
+    pub(super) credentials_file: Option<PathBuf>,
+    /// Where id and secret stand in the token request
+    #[arg(long, env = "CONVLAKE_AUTH", value_enum, default_value = "basic")]
+    pub(super) auth: AuthArg,
+    /// Calls a minute [default: 300, and 200 for page]
+    #[arg(long, env = "CONVLAKE_RATE_LIMIT", value_name = "CALLS")]
+    pub(super) rate_limit: Option<u32>,
+    /// How long one call is retried, as in `90s` or `5m`
+    #[arg(long, env = "CONVLAKE_RETRY_FOR", value_name = "TIME", default_value = "5m")]
+    pub(super) retry_for: String,
+    /// How long the whole run may take, as in `45m` or `6h`; then it ends with 75 and can be continued
+    #[arg(long, env = "CONVLAKE_DEADLINE", value_name = "TIME")]
+    pub(super) deadline: Option<String>,
+    /// Slices asked for at the same time
+    #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = 8)]
+    pub(super) concurrency: usize,
+}
+
+/// Which columns go where.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Lake")]
+pub(super) struct LakeArgs {
+    /// The lake's folder
+    #[arg(long, env = "CONVLAKE_LAKE", value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Only these tables (`conversations` is always written)
+    #[arg(long, env = "CONVLAKE_TABLES", value_name = "TABLE", value_delimiter = ',')]
+    pub(super) tables: Vec<String>,
+    /// Leave a column out (repeatable)
+    #[arg(
+        long = "exclude-column",
+        env = "CONVLAKE_EXCLUDE_COLUMN",
+        value_name = "TABLE.COLUMN",
+        value_delimiter = ','
+    )]
+    pub(super) excluded: Vec<String>,
+    /// Memory for rows that wait for their day, in MiB; what is beyond it waits on disk
+    #[arg(long, env = "CONVLAKE_MEMORY", value_name = "MIB", default_value_t = MEMORY_MIB)]
+    pub(super) memory: usize,
+    /// Percent of a slice (and at least 10 records) that may be unreadable before the slice fails
+    #[arg(long, env = "CONVLAKE_MAX_BAD", value_name = "PERCENT", default_value_t = MAX_BAD_PERCENT)]
+    pub(super) max_bad: u8,
+    /// Publish days from which more conversations vanished than a fault would explain
+    #[arg(long, env = "CONVLAKE_ALLOW_VANISHED")]
+    pub(super) allow_vanished: bool,
+    /// Write what the run did to this file, as JSON, whatever the outcome
+    #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+impl LakeArgs {
+    /// Everything of everything, in `out`.
+    pub(super) fn of(out: &std::path::Path) -> LakeArgs {
+        LakeArgs {
+            out: Some(out.to_owned()),
+            tables: Vec::new(),
+            excluded: Vec::new(),
+            memory: MEMORY_MIB,
+            max_bad: MAX_BAD_PERCENT,
+            allow_vanished: false,
+            report: None,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The command: arguments become settings in two steps (`args` as written, `settings` as checked), one file a
+//! command. stdout is data, stderr is talk.
+
+mod args;
+mod console;
+mod credentials;
+mod outcome;
+mod range;
+mod settings;
+mod text;
+
+mod convert;
+mod demo;
+mod export;
+mod plan;
+mod schema;
+mod simulate;
+
+use clap::{Parser, Subcommand};
+
+pub use console::Console;
+pub use credentials::Environment;
+
+use crate::error::{Error, Result};
+use crate::time::{Clock, Timestamp};
+
+/// Where the flags stand in `--help` that say how much is said.
+const TALK: &str = "Talk";
+
+/// Conversation history of a Genesys Cloud contact centre as a columnar data lake.
+#[derive(Debug, Parser)]
+#[command(name = "convlake", version, about, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// More talk: -v for what is done, -vv for every call
+    #[arg(short, long, global = true, help_heading = TALK, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Less talk: only warnings and errors
+    #[arg(short, long, global = true, help_heading = TALK, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How log lines are written
+    #[arg(long, global = true, help_heading = TALK, env = "CONVLAKE_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Export(Box<export::ExportArgs>),
+    Plan(Box<plan::PlanArgs>),
+    Convert(Box<convert::ConvertArgs>),
+    Schema(schema::SchemaArgs),
+    Simulate(simulate::SimulateArgs),
+}
+
+/// Runs a command and returns its exit code. `now` is the wall clock's reading; `stop` resolves when the operator
+/// wants the run to end.
+///
+/// # Errors
+/// What kept the command from running; what went wrong during an export is in its report and its exit code.
+pub async fn run(
+    cli: Cli,
+    console: &Console,
+    env: Environment,
+    now: Timestamp,
+    stop: impl Future<Output = Error> + Send + 'static,
+) -> Result<u8> {
+    let clock = Clock::starting_at(now);
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, console, clock, stop).await,
+        Command::Export(args) => export::run(args, console, &env, clock, stop).await,
+        Command::Convert(args) => convert::run(args, console, clock, stop).await,
+        Command::Plan(args) => plan::run(args, console, &env, clock).await.map(|()| 0),
+        Command::Schema(args) => schema::run(args, console).map(|()| 0),
+        Command::Simulate(args) => simulate::run(args, console, clock, stop).await.map(|()| 0),
+    }
+}
