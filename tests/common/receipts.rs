@@ -1,0 +1,49 @@
+//! What a lake's ledger says, and what its files are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use convlake::lake::ledger::Ledger;
+use convlake::lake::{Lake, State};
+use convlake::time::Day;
+
+/// Content hashes by day and table: equal for equal rows, whichever run wrote them.
+pub(crate) type Contents = BTreeMap<Day, BTreeMap<String, String>>;
+
+/// All that is recorded.
+pub(crate) fn ledger(lake: &Path) -> Ledger {
+    Lake::open_existing(lake).expect("a lake").ledger().expect("a ledger")
+}
+
+/// The content of every file that a receipt names.
+pub(crate) fn contents(lake: &Path) -> Contents {
+    let of_files = |files: &[convlake::lake::receipt::FileEntry]| {
+        files.iter().map(|file| (file.table.to_string(), file.content.clone())).collect()
+    };
+    let receipts = ledger(lake).into_record().receipts;
+    receipts.into_iter().map(|receipt| (receipt.day, of_files(&receipt.files))).collect()
+}
+
+/// The state of every day.
+pub(crate) fn states(lake: &Path) -> BTreeMap<Day, State> {
+    ledger(lake).days().filter_map(|(day, entry)| Some((*day, entry.state()?))).collect()
+}
+
+/// Ledger files by name: a new receipt is a new one.
+pub(crate) fn records(lake: &Path) -> BTreeSet<PathBuf> {
+    super::org::files(&lake.join("_convlake/ledger")).into_keys().collect()
+}
+
+/// Every Parquet file outside of `_convlake` with the time of its last change.
+pub(crate) fn written(lake: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let found = super::org::files(lake).into_keys().filter(|path| !path.starts_with(lake.join("_convlake")));
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).expect("a file");
+    found.map(|path| (path.clone(), modified(&path))).collect()
+}
+
+/// What runs that ended or died left behind in the place for unfinished files.
+pub(crate) fn unfinished(lake: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(lake.join("_convlake/staging")).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,55 @@
+//! An export through any transport, with any selection of tables: what [`super::org`] does not need.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use convlake::api::transport::Transport;
+use convlake::api::{Api, ApiSettings, Credentials, Endpoint};
+use convlake::export::{self, Means, Report, Request, Settings};
+use convlake::flatten::{Catalog, Flattener};
+use convlake::lake::{Family, Identity, Lake, Selection};
+use convlake::plan::{Protocol, ProtocolChoice};
+use convlake::simulator::Simulator;
+use convlake::time::{Clock, Interval};
+
+/// Settings for `simulator`, wherever it is reached.
+pub(crate) fn settings(simulator: &Simulator) -> ApiSettings {
+    let endpoint = Endpoint::base_url("http://localhost", false).expect("an endpoint");
+    let credentials = Credentials::new(simulator.client_id(), simulator.client_secret()).expect("credentials");
+    ApiSettings { seed: Some(1), ..ApiSettings::new(endpoint, credentials) }
+}
+
+/// Exports `asked` by one protocol, all tables or only some.
+pub(crate) async fn export(
+    (api, transport): (ApiSettings, Arc<dyn Transport>),
+    protocol: Protocol,
+    asked: Interval,
+    lake: &Path,
+    tables: Option<&[String]>,
+    clock: Clock,
+) -> Report {
+    let family = match protocol {
+        Protocol::Cursor => Family::Cursor,
+        Protocol::Page => Family::Page,
+        Protocol::Query | Protocol::Jobs => Family::Genesys,
+    };
+    let selection = Selection { tables: tables.map(<[_]>::to_vec), ..Selection::default() };
+    let identity = Identity { family, source: "localhost".to_owned(), organization: None, selection };
+    let catalog = Catalog::builtin().expect("schemas").select(tables, &[]).expect("tables");
+    let means = Means {
+        lake: Lake::open(lake, &identity).expect("a lake"),
+        flattener: Flattener::new(Arc::new(catalog)).expect("a flattener"),
+        clock,
+        watch: Arc::new(|_| ()),
+    };
+    let settings = Settings {
+        command: "export",
+        lake: "lake".to_owned(),
+        notes: Vec::new(),
+        memory: 256 << 20,
+        max_bad: 50,
+        allow_vanished: false,
+    };
+    let request = Request { asked, protocol: ProtocolChoice::One(protocol), filtered: false, concurrency: 8 };
+    export::export(settings, request, Api::new(api, transport, clock), means, std::future::pending()).await
+}

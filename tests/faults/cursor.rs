@@ -1,0 +1,131 @@
+//! The cursor protocol's `nextPageCursor`: repeated, in a circle, dead, empty, and pages without records.
+
+use convlake::simulator::SimulatorSettings;
+use serde_json::{Value, json};
+
+use crate::common::org::{Ids, Org, ids};
+use crate::{FROM, NOW, TO, faulty, in_pages, refuses, refuses_as, sound, survives};
+
+/// A fault on the cursor protocol.
+fn on(which: &str, action: &str) -> String {
+    format!(r#"{{"endpoint": "cursor", {which}, "action": {action}}}"#)
+}
+
+/// The pages asked for, by their cursor: 1 for the first request, then by first sight.
+fn steps(org: &Org) -> Vec<usize> {
+    let mut seen = vec![Value::Null];
+    let requests = org.sent().into_iter().filter(|sent| sent.body["startTime"].is_string());
+    let step = |cursor: Value| match seen.iter().position(|other| *other == cursor) {
+        Some(at) => at + 1,
+        None => {
+            seen.push(cursor);
+            seen.len()
+        }
+    };
+    requests.map(|sent| sent.body["pageCursor"].clone()).map(step).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_comes_again_once_is_asked_again_and_twice_starts_again() {
+    let (org, report) = survives("cursor", &on(r#""page": 3, "nth": 1"#, r#""repeat_cursor""#)).await;
+    assert_eq!(steps(&org), [1, 2, 3, 3, 4, 5, 6, 7]);
+    assert_eq!(report.totals.duplicates, 0);
+    let (org, report) = survives("cursor", &on(r#""page": 3, "first": 2"#, r#""repeat_cursor""#)).await;
+    assert_eq!(steps(&org).len(), 4 + 7);
+    assert_eq!((report.totals.duplicates, report.windows[0].records), (0, 25), "what was read before is void");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_of_cursors_starts_again_and_fails_when_it_stays() {
+    // From page 4 back to page 2.
+    let back = r#"{"cursor_to_page": {"page": 2}}"#;
+    survives("cursor", &on(r#""page": 4, "nth": 1"#, back)).await;
+    survives("cursor", &on(r#""page": 4, "first": 2"#, back)).await;
+    survives("cursor", &on(r#""page": 4, "first": 6"#, back)).await;
+    let (org, error) = refuses("cursor", &on(r#""page": 4"#, back), 65).await;
+    assert!(error.message.contains("cursor for the second time"), "{error:?}");
+    assert!(error.message.contains("after 3 restarts"), "{error:?}");
+    assert_eq!(steps(&org).len(), 4 * 5, "four times to page 4, which is looked at twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_cursor_starts_again_and_fails_when_all_die() {
+    for code in [400, 404, 410] {
+        let dead = format!(r#"{{"status": {{"code": {code}}}}}"#);
+        survives("cursor", &on(r#""page": 3, "nth": 1"#, &dead)).await;
+        let (org, error) = refuses("cursor", &on(r#""page": 3"#, &dead), 65).await;
+        assert!(error.message.contains(&code.to_string()), "{error:?}");
+        assert_eq!(steps(&org).len(), 4 * 3);
+    }
+}
+
+/// The records of a page that comes without them are the API's to lose; those behind it are not.
+#[tokio::test(start_paused = true)]
+async fn a_page_without_records_and_with_a_cursor_goes_on() {
+    for action in [r#""no_records""#, r#""null_records""#, r#""empty_records""#] {
+        let org = Org::new(faulty(&on(r#""page": 2"#, action)), NOW);
+        let report = org.run(in_pages(&org, "cursor")).await;
+        assert_eq!((report.totals.exit, steps(&org)), (0, vec![1, 2, 3, 4, 5, 6, 7]), "{:?}", report.errors);
+        let mut records: Vec<_> = org
+            .world(FROM, TO)
+            .keys()
+            .flat_map(|day| org.simulator.world().conversations(*day, org.clock.now()))
+            .collect();
+        records.drain(4..8);
+        let mut rest = Ids::new();
+        for record in records {
+            rest.entry(convlake::time::Day::of(record.start)).or_default().push(record.id);
+        }
+        rest.values_mut().for_each(|ids| ids.sort());
+        assert_eq!(ids(&org.lake()), rest, "{action}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_or_null_cursor_and_no_cursor_are_the_end() {
+    for cursor in [json!(""), json!(null), Value::Object(Default::default())] {
+        let mut page = json!({"entities": [
+            {"conversationId": "one", "startTime": "2025-01-01T10:00:00.000Z"},
+            {"conversationId": "two", "startTime": "2025-01-02T10:00:00.000Z"},
+        ]});
+        if !cursor.is_object() {
+            page["nextPageCursor"] = cursor.clone();
+        }
+        let body = Value::from(page.to_string());
+        let script = on(r#""first": 1"#, &format!(r#"{{"status": {{"code": 200, "body": {body}}}}}"#));
+        let org = Org::new(faulty(&script), NOW);
+        let report = org.export("cursor", FROM, TO).await;
+        assert_eq!((report.totals.exit, steps(&org)), (0, vec![1]), "{cursor}: {:?}", report.errors);
+        let held: Vec<_> = ids(&org.lake()).into_values().collect();
+        assert_eq!(held, [["one"], ["two"]], "{cursor}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_object_is_the_end_and_never_empties_days_that_the_lake_holds() {
+    // The first fetch sees nothing, the one that confirms it sees everything.
+    let (org, _) = refilled(r#""nth": 1"#).await;
+    assert!(steps(&org).len() > 1, "a second look was taken");
+    // And when nothing is all there ever is, the days stay what they were.
+    let org = Org::new(large(&on(r#""after": 0"#, r#""bare""#)), NOW);
+    let (_, error) = refuses_as(org, 65, |org| in_pages(org, "cursor")).await;
+    assert!(error.message.contains("2025-01-01"), "{error:?}");
+}
+
+/// So many a day that all of them are more than may vanish.
+fn large(script: &str) -> SimulatorSettings {
+    SimulatorSettings { faults: faulty(script).faults, ..sound(30) }
+}
+
+/// Exports the two days twice, the second time with bare answers on some calls; the lake is whole afterwards.
+async fn refilled(which: &str) -> (Org, convlake::export::Report) {
+    let org = Org::new(large(&on(which, r#""bare""#)), NOW);
+    {
+        let before = org.turned_into(sound(30));
+        let report = before.export("cursor", FROM, TO).await;
+        before.assert_complete(&report, FROM, TO);
+    }
+    let report = org.export("cursor", FROM, TO).await;
+    org.assert_complete(&report, FROM, TO);
+    (org, report)
+}
