@@ -174,6 +174,21 @@ fn a_wrong_secret_ends_with_77_and_a_report() {
 }
 
 #[test]
+fn a_call_budget_ends_with_75_and_keeps_what_was_published() {
+    let simulate = simulate();
+    let convlake = Convlake::of(&simulate);
+    // Three slices of 7 days, two calls each, one slice at a time.
+    let range = ["export", "--from", "2025-03-01", "--to", "2025-03-22", "--protocol", "query", "--concurrency", "1"];
+    let args = [&range[..], &["--out", "lake", "--report", "report.json"]].concat();
+    let spent = convlake.run([&args[..], &["--max-calls", "3"]].concat());
+    assert_eq!(spent.code, Some(75), "{}", spent.stderr);
+    assert_eq!(failure(&convlake, 75)["totals"]["calls"], 3);
+    assert_eq!(ledger(&convlake.lake()).days().count(), 7);
+    convlake.succeed(args);
+    assert_eq!(ledger(&convlake.lake()).days().count(), 21);
+}
+
+#[test]
 fn a_source_that_cannot_be_reached_ends_with_69_and_a_report() {
     let simulate = simulate();
     let convlake = Convlake::of(&simulate);

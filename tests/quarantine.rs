@@ -109,6 +109,12 @@ async fn of_every_kind_of_ugly_record_the_readable_are_in_the_lake_and_the_other
     let records: u64 = report.windows.iter().map(|window| window.records).sum();
     assert_eq!(records, sent.len() as u64);
     assert_eq!(totals.conversations + totals.quarantined + totals.out_of_window + totals.duplicates, records);
+
+    let receipts = ledger(&org.lake()).into_record().receipts;
+    let beside: BTreeSet<_> =
+        receipts.iter().map(|r| (r.observed_at, r.counts.quarantined, r.counts.out_of_window)).collect();
+    let told = beside.iter().fold((0, 0), |sum, (_, bad, foreign)| (sum.0 + bad, sum.1 + foreign));
+    assert_eq!(told, (totals.quarantined, totals.out_of_window), "one pair a fetch: {beside:?}");
 }
 
 #[test]

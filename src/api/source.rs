@@ -65,7 +65,7 @@ impl Api {
             Ok(stated.unwrap_or(envelope.records.len() as u64))
         };
         let probed = self.source.client.call(&call, read).await.map_err(Failure::into_error);
-        probed.context(|| format!("window {}, slice {}", slice.window, slice.interval))
+        probed.context(|| slice.to_string())
     }
 
     /// Calls that `records` in one chain of `protocol` take.

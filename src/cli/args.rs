@@ -119,6 +119,9 @@ pub(super) struct SourceArgs {
     /// How long the whole run may take, as in `45m` or `6h`; then it ends with 75 and can be continued
     #[arg(long, env = "CONVLAKE_DEADLINE", value_name = "TIME")]
     pub(super) deadline: Option<String>,
+    /// Calls that the run may make; then it ends with 75 and can be continued
+    #[arg(long, env = "CONVLAKE_MAX_CALLS", value_name = "CALLS")]
+    pub(super) max_calls: Option<u64>,
     /// Slices asked for at the same time
     #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = 8)]
     pub(super) concurrency: usize,

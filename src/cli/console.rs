@@ -68,10 +68,14 @@ impl Console {
         }
     }
 
-    /// A progress line over `total` days; invisible without a terminal.
-    pub fn progress(&self, total: u64) -> ProgressBar {
-        let bar = self.bars.add(ProgressBar::new(total));
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} days  {msg}  {elapsed}");
+    /// A progress line over days, as many as there will be if that is known; invisible without a terminal.
+    pub fn progress(&self, total: Option<u64>) -> ProgressBar {
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{bar:30} {pos}/{len} days  {msg}  {elapsed}"),
+            None => (ProgressBar::no_length(), "{spinner} {pos} days  {msg}  {elapsed}"),
+        };
+        let bar = self.bars.add(bar);
+        let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }

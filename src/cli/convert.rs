@@ -57,5 +57,5 @@ fn begin(args: &ConvertArgs, console: &Console, clock: Clock) -> Result<(Setting
     };
     let settings = settings::run_settings("convert", &path, &args.lake, Vec::new())?;
     let lake = Lake::open(&path, &identity)?;
-    Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, 0) }))
+    Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }

@@ -84,8 +84,12 @@ pub(super) async fn run(
         filtered: false,
         concurrency: 8,
     };
-    let means =
-        Means { lake, flattener: settings::flattener(&lake_args)?, clock, watch: outcome::watch(console, DAYS as u64) };
+    let means = Means {
+        lake,
+        flattener: settings::flattener(&lake_args)?,
+        clock,
+        watch: outcome::watch(console, Some(DAYS as u64)),
+    };
     let run_settings = settings::run_settings("demo", &args.out, &lake_args, Vec::new())?;
     let report = export::export(run_settings, request, api, means, stop).await;
     drop(end);

@@ -65,7 +65,7 @@ fn begin(
         filtered: !asking.wanted.filters.is_empty(),
         concurrency: args.source.concurrency,
     };
-    Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, days) }))
+    Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, Some(days)) }))
 }
 
 /// Says what is about to be asked for; returns its number of days.

@@ -16,7 +16,7 @@ use crate::export::{DayOutcome, Event, Report, Watch};
 use crate::time::{Clock, Interval};
 
 /// Shows the days and conversations of a run as they come.
-pub(super) fn watch(console: &Console, days: u64) -> Watch {
+pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
     let bar = console.progress(days);
     let records = AtomicU64::new(0);
     Arc::new(move |event| match event {

@@ -194,6 +194,7 @@ pub(super) fn connect(args: &SourceArgs, asking: &Asking, env: &Environment, clo
     settings.retry_for = parse_duration(&args.retry_for, "retry-for")?;
     let deadline = args.deadline.as_deref().map(|text| parse_duration(text, "deadline")).transpose()?;
     settings.deadline = deadline.map(|length| Instant::now() + length);
+    settings.max_calls = args.max_calls;
     settings.wanted = asking.wanted.clone();
     let transport = HttpTransport::shared(&endpoint)?;
     Ok(Connected { api: Api::new(settings, transport, clock), endpoint })

@@ -89,10 +89,17 @@ async fn run(
     let mut harvest = gathered?;
     recorder.harvested(&harvest);
     let readable = harvest.check_readable(settings.max_bad);
+    let observer = Observer {
+        source: Source::Files,
+        forced: false,
+        availability: None,
+        observed_at: clock.now(),
+        out_of_window: 0,
+        quarantined: harvest.bad.len() as u64,
+    };
     publisher.quarantine("convert".to_owned(), &mut harvest).await?;
     read?;
     readable?;
-    let observer = Observer { source: Source::Files, forced: false, availability: None, observed_at: clock.now() };
     for day in harvest.days() {
         let observation = publisher.observation(&observer, day, day.interval(), harvest.take(day)?);
         let published = match publisher.publish(observation).await {

@@ -35,6 +35,10 @@ pub(super) struct Observer {
     pub(super) forced: bool,
     pub(super) availability: Option<Timestamp>,
     pub(super) observed_at: Timestamp,
+    /// Records of days that the fetch does not own.
+    pub(super) out_of_window: u64,
+    /// Records that could not be read; which day they are of is not known.
+    pub(super) quarantined: u64,
 }
 
 /// How publishing a day ended, when it did not fail.
@@ -125,8 +129,8 @@ impl Publisher {
             availability: by.availability,
             observed_at: by.observed_at,
             settled_before: by.observed_at - LOOKBACK,
-            out_of_window: 0,
-            quarantined: 0,
+            out_of_window: by.out_of_window,
+            quarantined: by.quarantined,
             moved: Arc::new(HashSet::new()),
             confirmed: false,
             force_protocol: by.forced,
@@ -142,17 +146,13 @@ impl Publisher {
         // The whole of it, recording included, is on the blocking thread: a stopped run does not lose the outcome of
         // a publish that has begun.
         self.blocking(move || {
-            let done = match run.publish(&observation) {
-                Ok(Outcome::NeedsConfirmation { .. }) => Ok(Publishing::Doubtful(Box::new(observation))),
-                Ok(outcome) => {
-                    let sample = observation.batches.first().and_then(Sample::of);
-                    recorder.day(report(&observation, outcome), sample);
-                    Ok(Publishing::Done)
-                }
-                Err(error) => Err(error),
+            let _until_recorded = room;
+            let outcome = run.publish(&observation);
+            let Some(day) = report(&observation, outcome?) else {
+                return Ok(Publishing::Doubtful(Box::new(observation)));
             };
-            drop(room);
-            done
+            recorder.day(day, observation.batches.first().and_then(Sample::of));
+            Ok(Publishing::Done)
         })
         .await
     }
@@ -169,18 +169,16 @@ impl Publisher {
     }
 }
 
-fn report(observation: &Observation, outcome: Outcome) -> DayReport {
+/// What became of the day; `None` while that is in doubt.
+fn report(observation: &Observation, outcome: Outcome) -> Option<DayReport> {
     let new = |outcome| DayReport::new(observation.day, outcome, observation.source);
+    let kept = |reason| DayReport { reason: Some(reason), ..new(DayOutcome::Kept) };
     match outcome {
-        Outcome::Published(receipt) => held(new(DayOutcome::Published), &receipt),
-        Outcome::Unchanged(receipt) => held(new(DayOutcome::Unchanged), &receipt),
-        Outcome::Kept { reason } => DayReport { reason: Some(reason.to_owned()), ..new(DayOutcome::Kept) },
-        Outcome::Superseded { by } => {
-            DayReport { reason: Some(format!("run {by} has published a newer observation")), ..new(DayOutcome::Kept) }
-        }
-        Outcome::NeedsConfirmation { vanished } => {
-            DayReport { reason: Some(format!("{vanished} conversations vanished")), ..new(DayOutcome::Failed) }
-        }
+        Outcome::Published(receipt) => Some(held(new(DayOutcome::Published), &receipt)),
+        Outcome::Unchanged(receipt) => Some(held(new(DayOutcome::Unchanged), &receipt)),
+        Outcome::Kept { reason } => Some(kept(reason.to_owned())),
+        Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation"))),
+        Outcome::NeedsConfirmation { .. } => None,
     }
 }
 

@@ -212,16 +212,18 @@ impl Exporter {
     async fn fetch_and_publish(&self, slice: &Slice) -> Result<()> {
         let (mut harvest, fetched) = self.fetch(slice, 0).await?;
         self.recorder.slice_fetched(slice, &fetched, &harvest);
-        let readable = harvest.check_readable(self.max_bad).context(|| place(slice));
-        self.publisher.quarantine(place(slice), &mut harvest).await?;
-        readable?;
-        self.publisher.mark_dirty(self.changed_elsewhere(slice, &harvest), fetched.observed_at).await?;
+        let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
         let observer = Observer {
             source: slice.protocol.into(),
             forced: self.request.protocol == ProtocolChoice::One(Protocol::Query),
             availability: fetched.availability,
             observed_at: fetched.observed_at,
+            out_of_window: harvest.seen().out_of_window,
+            quarantined: harvest.bad.len() as u64,
         };
+        self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
+        readable?;
+        self.publisher.mark_dirty(self.changed_elsewhere(slice, &harvest), fetched.observed_at).await?;
         for day in slice.days() {
             let Some(asked) = self.request.asked.intersection(&day.interval()) else { continue };
             let Some(promised) = promised(asked, slice.protocol, fetched.availability) else {
@@ -253,7 +255,7 @@ impl Exporter {
         let again = Slice { interval: observation.day.interval(), ..*slice };
         let (mut harvest, fetched) = self.fetch(&again, chain).await?;
         // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(place(&again), &mut harvest).await?;
+        self.publisher.quarantine(again.to_string(), &mut harvest).await?;
         observation.batches.extend(harvest.take(observation.day)?);
         observation.observed_at = fetched.observed_at;
         observation.confirmed = true;
@@ -278,10 +280,10 @@ impl Exporter {
             (Err(error), Ok(mut harvest)) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
-                self.publisher.quarantine(place(slice), &mut harvest).await?;
+                self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
                 Err(error)
             }
-            (_, Err(error)) => Err(error.context(place(slice))),
+            (_, Err(error)) => Err(error.context(slice.to_string())),
         }
     }
 }
@@ -313,9 +315,4 @@ fn promised(asked: Interval, protocol: Protocol, availability: Option<Timestamp>
         (Protocol::Jobs, Some(to)) => Interval::new(asked.from(), asked.to().min(to)).ok(),
         _ => Some(asked),
     }
-}
-
-/// Where something about a slice happened.
-fn place(slice: &Slice) -> String {
-    format!("window {}, slice {}", slice.window + 1, slice.interval)
 }

@@ -134,11 +134,11 @@ pub struct Totals {
     pub out_of_window: u64,
     /// Conversations that the source no longer has.
     pub vanished: u64,
-    /// Calls for conversations, repeats included.
+    /// Calls at analytics endpoints, repeats included.
     pub calls: u64,
     /// Calls that were repeats.
     pub retries: u64,
-    /// Up to where the source promises its jobs to be complete, as last heard.
+    /// Up to where the source promises its jobs to be complete: the latest that was heard.
     pub availability_date: Option<Timestamp>,
     /// End of the gap-free run of complete days since the lake's anchor; `sync` sets the anchor.
     pub watermark: Option<Timestamp>,

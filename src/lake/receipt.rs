@@ -55,7 +55,7 @@ pub struct Counts {
     pub outside: u64,
     /// Records that the same fetch returned for days that it does not own.
     pub out_of_window: u64,
-    /// Records set aside.
+    /// Records that the same fetch set aside; which day they are of cannot be told.
     pub quarantined: u64,
     /// Conversations that were in the files before and are gone.
     pub vanished: u64,

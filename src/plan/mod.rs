@@ -7,6 +7,6 @@ mod policy;
 mod protocol;
 mod window;
 
-pub use policy::{JOB_RECORDS_AIM, SlicePolicy, WINDOW_DAYS_MAX};
+pub use policy::{SlicePolicy, WINDOW_DAYS_MAX};
 pub use protocol::{Protocol, ProtocolChoice, Source};
 pub use window::{Slice, Window, windows};

@@ -11,7 +11,7 @@ const QUERY_FILTERED_DAYS_MAX: i64 = 31;
 /// Length of a job before anything is known about the volume.
 const JOB_DAYS_FIRST: i64 = 7;
 /// Records that a job should bring: enough to pay for its polling, few enough to repeat after a crash.
-pub const JOB_RECORDS_AIM: u64 = 200_000;
+const JOB_RECORDS_AIM: u64 = 200_000;
 
 /// Decides the length of the next slice.
 #[derive(Clone, Copy, Debug, Default)]

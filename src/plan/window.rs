@@ -1,5 +1,7 @@
 //! Windows and slices: disjoint, covering, in whole UTC days.
 
+use std::fmt;
+
 use chrono::TimeDelta;
 
 use super::policy::{SlicePolicy, WINDOW_DAYS_MAX};
@@ -61,6 +63,13 @@ impl Slice {
             self.interval.halves()?
         };
         Some((Slice { interval: a, ..*self }, Slice { interval: b, ..*self }))
+    }
+}
+
+impl fmt::Display for Slice {
+    /// Where something happened: windows are counted from 1, as the plan shows them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "window {}, slice {}", self.window + 1, self.interval)
     }
 }
 

@@ -122,7 +122,7 @@ mod query {
         assert_eq!(error.kind(), Kind::Data);
         assert!(error.to_string().contains("cannot split below 1 minute"), "{error}");
         assert!(
-            error.to_string().starts_with("window 3, slice 2025-01-01T00:00:00.000Z/2025-01-02T00:00:00.000Z: "),
+            error.to_string().starts_with("window 4, slice 2025-01-01T00:00:00.000Z/2025-01-02T00:00:00.000Z: "),
             "{error}"
         );
         assert!(delivered.ids.is_empty());

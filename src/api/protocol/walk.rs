@@ -41,8 +41,8 @@ pub(in crate::api) async fn fetch(
     chain_base: u32,
     tx: &Sender<Delivery>,
 ) -> Result<Fetched> {
-    let place = || format!("window {}, slice {}", slice.window, slice.interval);
-    let span = tracing::info_span!("slice", window = slice.window, interval = %slice.interval);
+    let place = || slice.to_string();
+    let span = tracing::info_span!("slice", window = slice.window + 1, interval = %slice.interval);
     walk(source, slice, chain_base, tx).instrument(span).await.map_err(|error| error.context(place()))
 }
 
