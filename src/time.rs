@@ -192,6 +192,22 @@ impl fmt::Display for Interval {
     }
 }
 
+/// A half-open run of days `[from, to)`; where a bound is not said it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Days {
+    /// The first day inside.
+    pub from: Option<Day>,
+    /// The first day behind.
+    pub to: Option<Day>,
+}
+
+impl Days {
+    /// Whether `day` lies inside.
+    pub fn contains(&self, day: Day) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day < to)
+    }
+}
+
 /// `2025-01-01T00:00:00.000Z`: how the API and its documents write an instant.
 pub fn wire_time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -4,15 +4,18 @@
 //! order these arrived. Nothing is copied here: a table is a list of row ranges, and [`SortedTable::batch`] gathers
 //! a few thousand rows at a time for the encoder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 
+use super::forgotten::Forgotten;
 use super::layout::TableName;
 use crate::error::{Error, Result};
+use crate::flatten::Catalog;
 use crate::flatten::batch::{DayBatch, RecordKey, TableRows};
 use crate::time::Interval;
 
@@ -30,6 +33,20 @@ pub struct TableSpec {
     pub version: u32,
 }
 
+impl TableSpec {
+    /// The tables of `catalog`, in its order.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Bug`] when a table's name cannot be a folder's.
+    pub fn of(catalog: &Catalog) -> Result<Arc<[TableSpec]>> {
+        let tables = catalog.tables().iter().zip(catalog.schemas());
+        let spec = |(table, schema): (&crate::flatten::schema::Table, &SchemaRef)| {
+            Ok(TableSpec { name: TableName::new(&table.name)?, schema: Arc::clone(schema), version: table.version })
+        };
+        tables.map(spec).collect()
+    }
+}
+
 /// One day, ready to be encoded.
 #[derive(Debug)]
 pub struct Assembled<'a> {
@@ -37,12 +54,14 @@ pub struct Assembled<'a> {
     pub tables: Vec<SortedTable<'a>>,
     /// The ids of the conversations in it, in the order of their rows.
     pub ids: Vec<&'a str>,
-    /// Records that were given.
+    /// Records that were given, but for those that are to be forgotten.
     pub records: u64,
     /// Earlier versions that gave way to a later one.
     pub duplicates: u64,
     /// Conversations that start outside of the interval.
     pub outside: u64,
+    /// Conversations that were left out because they are to be forgotten.
+    pub forgotten: u64,
 }
 
 /// The rows of one table by (conversation start, conversation id), those of one conversation in the API's order.
@@ -64,18 +83,31 @@ struct RowRange {
     rows: usize,
 }
 
-/// Assembles the day that all `batches` belong to; conversations that start outside `covers` are left out.
+/// Assembles the day that all `batches` belong to; conversations that start outside `covers`, and those that are to be
+/// `forgotten`, are left out.
 ///
 /// # Errors
 /// [`crate::error::Kind::Bug`] when a batch does not fit the tables.
-pub fn assemble<'a>(specs: &'a [TableSpec], batches: &'a [DayBatch], covers: &Interval) -> Result<Assembled<'a>> {
+pub fn assemble<'a>(
+    specs: &'a [TableSpec],
+    batches: &'a [DayBatch],
+    covers: &Interval,
+    forgotten: &Forgotten,
+) -> Result<Assembled<'a>> {
     batches.iter().try_for_each(|batch| check(specs, batch))?;
     let (from, to) = (covers.from().timestamp_micros(), covers.to().timestamp_micros());
-    let records: usize = batches.iter().map(|b| b.keys.len()).sum();
 
-    let mut latest: HashMap<&str, Winner<'a>> = HashMap::with_capacity(records);
+    let mut records = 0;
+    let mut left_out: HashSet<&str> = HashSet::new();
+    let given = batches.iter().map(|b| b.keys.len()).sum();
+    let mut latest: HashMap<&str, Winner<'a>> = HashMap::with_capacity(given);
     for (batch, content) in batches.iter().enumerate() {
         for (record, key) in content.keys.iter().enumerate() {
+            if forgotten.contains(&key.id) {
+                left_out.insert(&key.id);
+                continue;
+            }
+            records += 1;
             let version = Winner { key, batch, record };
             let winner = latest.entry(&key.id).or_insert(version);
             if winner.key.position < key.position {
@@ -95,6 +127,7 @@ pub fn assemble<'a>(specs: &'a [TableSpec], batches: &'a [DayBatch], covers: &In
         records: records as u64,
         duplicates: (records - versions) as u64,
         outside: (versions - winners.len()) as u64,
+        forgotten: left_out.len() as u64,
     })
 }
 
@@ -127,7 +160,24 @@ fn sort<'a>(spec: &'a TableSpec, table: usize, batches: &'a [DayBatch], winners:
     SortedTable { spec, sources: batches.iter().map(|b| &b.tables[table].rows).collect(), ranges, ends }
 }
 
-impl SortedTable<'_> {
+impl<'a> SortedTable<'a> {
+    /// The rows of `sources` as they stand: they are in order.
+    pub(super) fn of(spec: &'a TableSpec, sources: &'a [RecordBatch]) -> SortedTable<'a> {
+        let mut rows = 0;
+        let ends = sources.iter().map(|source| {
+            rows += source.num_rows();
+            rows
+        });
+        let ends = ends.collect();
+        let range = |(source, batch): (usize, &RecordBatch)| RowRange { source, from: 0, rows: batch.num_rows() };
+        SortedTable {
+            spec,
+            sources: sources.iter().collect(),
+            ranges: sources.iter().enumerate().map(range).collect(),
+            ends,
+        }
+    }
+
     /// Its rows.
     pub fn rows(&self) -> usize {
         self.ends.last().copied().unwrap_or(0)
@@ -192,7 +242,7 @@ fn check(specs: &[TableSpec], batch: &DayBatch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::testing::{Rec, batch, day, recs, specs};
+    use crate::lake::testing::{Rec, assemble, batch, day, recs, specs};
     use arrow::array::AsArray;
     use proptest::prelude::*;
 

@@ -23,8 +23,20 @@ pub(super) fn hull(day: Day, asked: &Interval, winner: Option<&Receipt>) -> Resu
     Ok(covered.map_or(asked, |covered| covered.hull(&asked)))
 }
 
+/// Why a day that has expired is not published.
+pub(super) const EXPIRED: &str = "it has expired: what is older than the lake is to hold does not come back";
+
 /// Why the files of a day stay although there is a newer observation.
-pub(super) fn reason_to_keep(winner: &Receipt, source: Source, forced: bool) -> Option<&'static str> {
+pub(super) fn reason_to_keep(
+    winner: &Receipt,
+    source: Source,
+    availability: Option<Timestamp>,
+    forced: bool,
+) -> Option<&'static str> {
+    if availability.is_some_and(|until| until < winner.covers.to()) {
+        // The tail that is cut off would look as if it had vanished.
+        return Some("the source promises less of it now than the lake holds");
+    }
     let loses = winner.source == Source::Jobs && source == Source::Query && winner.counts.conversations > 0;
     (loses && !forced).then_some("it was fetched by jobs, which bring the participants' attributes; query does not")
 }
@@ -111,14 +123,17 @@ mod tests {
     #[test]
     fn jobs_give_way_to_query_only_when_told_or_when_nothing_is_lost() {
         let jobs = receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
-        assert!(reason_to_keep(&jobs, Source::Query, false).is_some());
-        assert!(reason_to_keep(&jobs, Source::Query, true).is_none());
-        assert!(reason_to_keep(&jobs, Source::Jobs, false).is_none());
+        assert!(reason_to_keep(&jobs, Source::Query, None, false).is_some());
+        assert!(reason_to_keep(&jobs, Source::Query, None, true).is_none());
+        assert!(reason_to_keep(&jobs, Source::Jobs, None, false).is_none());
+        let end = jobs.day.interval().to();
+        assert!(reason_to_keep(&jobs, Source::Jobs, Some(end), false).is_none());
+        assert!(reason_to_keep(&jobs, Source::Jobs, Some(end - TimeDelta::hours(1)), true).is_some());
         let query = Receipt { source: Source::Query, ..jobs.clone() };
-        assert!(reason_to_keep(&query, Source::Query, false).is_none());
+        assert!(reason_to_keep(&query, Source::Query, None, false).is_none());
         let mut empty = jobs;
         empty.counts.conversations = 0;
-        assert!(reason_to_keep(&empty, Source::Query, false).is_none());
+        assert!(reason_to_keep(&empty, Source::Query, None, false).is_none());
     }
 
     #[test]

@@ -53,14 +53,17 @@ const SMALL_CHUNK_BYTES: usize = 1024;
 const ZSTD_LEVEL: i32 = 1;
 /// Wrong answers of the bloom filter on `conversation_id`; about 10 bits an id.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-/// The column that all files are sorted by first.
-const START: &str = "conversation_start";
-/// The column that all files are sorted by next.
+/// The column that all files of conversations are sorted by first.
+pub(super) const START: &str = "conversation_start";
+/// The column that all files of conversations are sorted by next.
 pub(super) const ID: &str = "conversation_id";
+/// The column that the files of dimensions are sorted by.
+const DIMENSION_ID: &str = "id";
 /// The table with one row a conversation: published last, and the one that is searched by id.
 pub const CONVERSATIONS: &str = "conversations";
 /// Ids that name a row or one of its ancestors, so that a dictionary would hold nearly every one of them.
-pub const ROW_IDS: [&str; 6] = [ID, "participant_id", "session_id", "peer_id", "evaluation_id", "survey_id"];
+pub const ROW_IDS: [&str; 7] =
+    [ID, DIMENSION_ID, "participant_id", "session_id", "peer_id", "evaluation_id", "survey_id"];
 
 /// What the footer says beside the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub struct Label {
     pub run: RunId,
     /// When the source was asked.
     pub observed_at: Timestamp,
+    /// The published file that it was made of by leaving rows out.
+    pub of: Option<Uuid>,
 }
 
 /// What was written.
@@ -94,6 +99,7 @@ pub(super) mod key {
     pub(crate) const DAY: &str = "convlake.day";
     pub(crate) const RUN: &str = "convlake.run";
     pub(crate) const OBSERVED_AT: &str = "convlake.observed_at";
+    pub(crate) const OF: &str = "convlake.of";
     pub(crate) const ROWS: &str = "convlake.rows";
     pub(crate) const CONTENT: &str = "convlake.content";
     pub(crate) const SCHEMA: &str = "convlake.schema_version";
@@ -136,7 +142,8 @@ fn metadata(table: &SortedTable<'_>, label: &Label) -> Result<Vec<KeyValue>> {
         (key::TOOL, super::TOOL.to_owned()),
         (key::COLUMNS, columns(table.spec)?),
     ];
-    Ok(entries.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec())
+    let of = label.of.map(|uuid| (key::OF, uuid.to_string()));
+    Ok(entries.into_iter().chain(of).map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect())
 }
 
 /// What the schema says of its columns beside their types, as `{"unit": {"ms": ["t_talk_ms", …]}, …}`.
@@ -155,7 +162,7 @@ fn columns(spec: &TableSpec) -> Result<String> {
 
 /// What every row group of every table has in common.
 fn base(layout: &SchemaDescriptor) -> WriterPropertiesBuilder {
-    let sorted = [START, ID].into_iter().filter_map(|name| {
+    let sorted = [START, ID, DIMENSION_ID].into_iter().filter_map(|name| {
         let column_idx = layout.columns().iter().position(|c| c.path().string() == name)? as i32;
         Some(SortingColumn { column_idx, descending: false, nulls_first: false })
     });
@@ -323,9 +330,8 @@ pub(super) fn hex(hash: u128) -> String {
 mod tests {
     use super::*;
     use crate::flatten::batch::DayBatch;
-    use crate::lake::assemble::assemble;
     use crate::lake::slot;
-    use crate::lake::testing::{Rec, at, batch, day, recs, specs};
+    use crate::lake::testing::{Rec, assemble, at, batch, day, recs, specs};
     use arrow::compute::concat_batches;
     use arrow::datatypes::Schema;
     use bytes::Bytes;
@@ -339,6 +345,7 @@ mod tests {
             day: day("2025-01-01"),
             run: RunId::from(Uuid::from_u128(run)),
             observed_at: at("2025-02-01T00:00:00Z"),
+            of: None,
         }
     }
 

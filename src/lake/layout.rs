@@ -5,9 +5,14 @@
 //! | `Part(sessions, 2025-01-31)` | `sessions/date=2025-01-31/sessions.parquet` |
 //! | `Identity` | `_convlake/lake.json` |
 //! | `Lock` | `_convlake/lock` |
-//! | `Record(2025-01, name)` | `_convlake/ledger/2025-01/<name>.json` |
-//! | `Quarantine(run)` | `_convlake/quarantine/<run>.jsonl` |
+//! | `Record(Conversations, 2025-01, name)` | `_convlake/ledger/2025-01/<name>.json` |
+//! | `Record(Queues, 2025-01, name)` | `_convlake/dimensions/queues/2025-01/<name>.json` |
+//! | `Claim(Conversations, 2025-01-31, name)` | `_convlake/claims/ledger/2025-01-31/<name>.json` |
+//! | `Quarantine(run, 3)` | `_convlake/quarantine/<run>-3.jsonl` |
 //! | `Refused(run, 3)` | `_convlake/quarantine/refused-<run>-3.json` |
+//! | `RunBegun(run)` | `_convlake/runs/<run>.begun.json` |
+//! | `Forgotten(run)` | `_convlake/forgotten/<run>.json` |
+//! | `ForgottenKey` | `_convlake/forgotten/key` |
 //! | `Staged(run, sessions, 2025-01-31)` | `_convlake/staging/<run>/sessions-2025-01-31.part` |
 //!
 //! A path is made of typed parts only (a table name, a day, a run id, a hash), never of text from the API. Nothing
@@ -25,6 +30,8 @@ use crate::time::{Day, Timestamp};
 
 /// The folder of everything that is not data.
 const CONTROL: &str = "_convlake";
+/// The folder, in it, of the ledgers of dimensions.
+const DIMENSIONS: &str = "dimensions/";
 /// Longest name of a table, in characters.
 const TABLE_NAME_MAX: usize = 64;
 /// Longest name of a ledger record, in characters; below the limit of every file system.
@@ -85,6 +92,12 @@ impl RunId {
         RunId(Uuid::new_v7(time))
     }
 
+    /// When the run began, to the millisecond.
+    pub fn began(self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    }
+
     /// Reads an id as it is displayed.
     pub fn parse(text: &str) -> Option<RunId> {
         let id = RunId(Uuid::try_parse(text).ok()?);
@@ -143,6 +156,16 @@ impl RecordName {
         RecordName(format!("dirty-{}-{run}-{hash:032x}", compact(seen_at)))
     }
 
+    /// Of an anchor.
+    pub fn anchor(day: Day, run: RunId, hash: u128) -> RecordName {
+        RecordName(format!("anchor-{day}-{run}-{hash:032x}"))
+    }
+
+    /// Of the receipts of days that expired together.
+    pub fn expired(at: Timestamp, run: RunId, hash: u128) -> RecordName {
+        RecordName(format!("expired-{}-{run}-{hash:032x}", compact(at)))
+    }
+
     /// Of the merge of many records.
     pub fn merged(hash: u128) -> RecordName {
         RecordName(format!("merged-{hash:032x}"))
@@ -163,9 +186,97 @@ impl fmt::Display for RecordName {
     }
 }
 
+/// What a ledger is about: the tables that are published together. Each has days of its own, so that a snapshot of
+/// names never counts as a day of conversations, and one that fails holds up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dataset {
+    /// Conversations and their child tables.
+    Conversations,
+    /// Daily snapshots of queues.
+    Queues,
+    /// Daily snapshots of users.
+    Users,
+    /// Daily snapshots of wrap-up codes.
+    WrapUpCodes,
+    /// Daily snapshots of skills.
+    Skills,
+    /// Daily snapshots of divisions.
+    Divisions,
+    /// Daily snapshots of flows.
+    Flows,
+    /// Daily snapshots of teams.
+    Teams,
+}
+
+impl Dataset {
+    /// All of them, each in the place of its number.
+    pub const ALL: [Dataset; 8] = [
+        Dataset::Conversations,
+        Dataset::Queues,
+        Dataset::Users,
+        Dataset::WrapUpCodes,
+        Dataset::Skills,
+        Dataset::Divisions,
+        Dataset::Flows,
+        Dataset::Teams,
+    ];
+
+    /// The dimension whose table has this name.
+    pub fn of_dimension(table: &str) -> Option<Dataset> {
+        Dataset::ALL.into_iter().find(|dataset| dataset.folder().strip_prefix(DIMENSIONS) == Some(table))
+    }
+
+    /// The folder of its ledger.
+    const fn folder(self) -> &'static str {
+        match self {
+            Dataset::Conversations => "ledger",
+            Dataset::Queues => "dimensions/queues",
+            Dataset::Users => "dimensions/users",
+            Dataset::WrapUpCodes => "dimensions/wrap_up_codes",
+            Dataset::Skills => "dimensions/skills",
+            Dataset::Divisions => "dimensions/divisions",
+            Dataset::Flows => "dimensions/flows",
+            Dataset::Teams => "dimensions/teams",
+        }
+    }
+
+    /// The dataset in whose folder a path lies, and the rest of the path.
+    fn of_path<'a>(path: &'a [&'a str]) -> Option<(Dataset, &'a [&'a str])> {
+        let rest = |dataset: Dataset| dataset.folder().split('/').try_fold(path, |at, name| at.strip_prefix(&[name]));
+        Dataset::ALL.into_iter().find_map(|dataset| Some((dataset, rest(dataset)?)))
+    }
+}
+
+/// A run's word, given before it looks at a day, that it is about to publish it. Ordered as observations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claim {
+    /// When the source was asked.
+    pub observed_at: Timestamp,
+    /// The run.
+    pub run: RunId,
+}
+
+impl Claim {
+    fn parse(name: &str) -> Option<Claim> {
+        let (at, run) = name.split_once('-')?;
+        let at = chrono::NaiveDateTime::parse_from_str(at, COMPACT).ok()?.and_utc();
+        let claim = Claim { observed_at: at, run: RunId::parse(run)? };
+        (claim.to_string() == name).then_some(claim)
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", compact(self.observed_at), self.run)
+    }
+}
+
+/// The form of [`compact`].
+const COMPACT: &str = "%Y%m%dT%H%M%S%.6fZ";
+
 /// `20250131T020304.000005Z`: an instant without characters that a file system may refuse.
 fn compact(at: Timestamp) -> String {
-    at.format("%Y%m%dT%H%M%S%.6fZ").to_string()
+    at.format(COMPACT).to_string()
 }
 
 /// A place in a lake. Displayed as its path below the root, with `/`.
@@ -185,18 +296,40 @@ pub enum LakePath {
     StagedIdentity,
     /// The file whose lock serialises commits.
     Lock,
-    /// The folder of the ledger.
-    Ledger,
+    /// The folder of a ledger.
+    Ledger(Dataset),
     /// The folder of one month's records.
-    LedgerMonth(Month),
+    LedgerMonth(Dataset, Month),
     /// A ledger record.
-    Record(Month, RecordName),
+    Record(Dataset, Month, RecordName),
+    /// The folder of the days that have claims; in buckets only, where there are no locks.
+    Claimed(Dataset),
+    /// The folder of the claims to a day.
+    Claims(Dataset, Day),
+    /// A claim to a day.
+    Claim(Dataset, Day, Claim),
+    /// An object that was made to see what a bucket can do.
+    Probe(Uuid),
+    /// The folder of those.
+    Probes,
     /// The folder of bad records.
     QuarantineFolder,
-    /// The bad records of one run, one JSON object a line.
-    Quarantine(RunId),
+    /// Bad records that a run found together, one JSON object a line; numbered within the run.
+    Quarantine(RunId, u32),
     /// A whole response that was refused; numbered within its run.
     Refused(RunId, u32),
+    /// The folder of what runs did.
+    RunsFolder,
+    /// That a run began.
+    RunBegun(RunId),
+    /// How a run ended.
+    RunEnded(RunId),
+    /// The folder of what must not come back.
+    ForgottenFolder,
+    /// The lake's own key, with which the ids there are hashed.
+    ForgottenKey,
+    /// The conversations that a run was told to forget.
+    Forgotten(RunId),
     /// The folder of all runs' unfinished files.
     StagingFolder,
     /// The folder of one run's unfinished files.
@@ -205,11 +338,16 @@ pub enum LakePath {
     StagingLock(RunId),
     /// A part that is not published yet.
     Staged(RunId, TableName, Day),
-    /// A record that is not published yet.
-    StagedRecord(RunId, RecordName),
+    /// A file of another kind that is not published yet.
+    StagedFile(RunId, Uuid),
 }
 
 impl LakePath {
+    /// The folder that it is in; `None` for what is in the root.
+    pub fn folder(&self) -> Option<LakePath> {
+        LakePath::parse(self.to_string().rsplit_once('/')?.0)
+    }
+
     /// Reads a path below the root back; the inverse of `to_string`.
     pub fn parse(path: &str) -> Option<LakePath> {
         let parts: Vec<&str> = path.split('/').collect();
@@ -232,17 +370,36 @@ impl LakePath {
             ["lake.json"] => LakePath::Identity,
             ["lake.json.new"] => LakePath::StagedIdentity,
             ["lock"] => LakePath::Lock,
-            ["ledger"] => LakePath::Ledger,
-            ["ledger", month] => LakePath::LedgerMonth(Month::parse(month)?),
-            ["ledger", month, file] => LakePath::Record(Month::parse(month)?, RecordName::of_file(file)?),
+            ["claims", inside @ ..] => match Dataset::of_path(inside)? {
+                (dataset, []) => LakePath::Claimed(dataset),
+                (dataset, [day]) => LakePath::Claims(dataset, parse_canonical(day)?),
+                (dataset, [day, file]) => {
+                    let claim = Claim::parse(file.strip_suffix(".json")?)?;
+                    LakePath::Claim(dataset, parse_canonical(day)?, claim)
+                }
+                _ => return None,
+            },
+            ["probes"] => LakePath::Probes,
+            ["probes", name] => LakePath::Probe(parse_canonical(name)?),
             ["quarantine"] => LakePath::QuarantineFolder,
             ["quarantine", file] => match file.strip_prefix("refused-") {
                 Some(rest) => {
                     let (run, number) = rest.strip_suffix(".json")?.rsplit_once('-')?;
                     LakePath::Refused(RunId::parse(run)?, parse_canonical(number)?)
                 }
-                None => LakePath::Quarantine(RunId::parse(file.strip_suffix(".jsonl")?)?),
+                None => {
+                    let (run, number) = file.strip_suffix(".jsonl")?.rsplit_once('-')?;
+                    LakePath::Quarantine(RunId::parse(run)?, parse_canonical(number)?)
+                }
             },
+            ["runs"] => LakePath::RunsFolder,
+            ["runs", file] => match file.strip_suffix(".begun.json") {
+                Some(run) => LakePath::RunBegun(RunId::parse(run)?),
+                None => LakePath::RunEnded(RunId::parse(file.strip_suffix(".ended.json")?)?),
+            },
+            ["forgotten"] => LakePath::ForgottenFolder,
+            ["forgotten", "key"] => LakePath::ForgottenKey,
+            ["forgotten", file] => LakePath::Forgotten(RunId::parse(file.strip_suffix(".json")?)?),
             ["staging"] => LakePath::StagingFolder,
             ["staging", run] => LakePath::Staging(RunId::parse(run)?),
             ["staging", run, "lock"] => LakePath::StagingLock(RunId::parse(run)?),
@@ -252,9 +409,14 @@ impl LakePath {
                     let (table, day) = part.split_once('-')?;
                     LakePath::Staged(RunId::parse(run)?, TableName::new(table).ok()?, parse_canonical(day)?)
                 }
-                None => LakePath::StagedRecord(RunId::parse(run)?, RecordName::of_file(file)?),
+                None => LakePath::StagedFile(RunId::parse(run)?, parse_canonical(file.strip_suffix(".new")?)?),
             },
-            _ => return None,
+            inside => match Dataset::of_path(inside)? {
+                (dataset, []) => LakePath::Ledger(dataset),
+                (dataset, [month]) => LakePath::LedgerMonth(dataset, Month::parse(month)?),
+                (dataset, [month, file]) => LakePath::Record(dataset, Month::parse(month)?, RecordName::of_file(file)?),
+                _ => return None,
+            },
         })
     }
 }
@@ -269,17 +431,32 @@ impl fmt::Display for LakePath {
             LakePath::Identity => write!(f, "{CONTROL}/lake.json"),
             LakePath::StagedIdentity => write!(f, "{CONTROL}/lake.json.new"),
             LakePath::Lock => write!(f, "{CONTROL}/lock"),
-            LakePath::Ledger => write!(f, "{CONTROL}/ledger"),
-            LakePath::LedgerMonth(month) => write!(f, "{CONTROL}/ledger/{month}"),
-            LakePath::Record(month, name) => write!(f, "{CONTROL}/ledger/{month}/{name}.json"),
+            LakePath::Ledger(dataset) => write!(f, "{CONTROL}/{}", dataset.folder()),
+            LakePath::LedgerMonth(dataset, month) => write!(f, "{CONTROL}/{}/{month}", dataset.folder()),
+            LakePath::Record(dataset, month, name) => {
+                write!(f, "{CONTROL}/{}/{month}/{name}.json", dataset.folder())
+            }
+            LakePath::Claimed(dataset) => write!(f, "{CONTROL}/claims/{}", dataset.folder()),
+            LakePath::Claims(dataset, day) => write!(f, "{CONTROL}/claims/{}/{day}", dataset.folder()),
+            LakePath::Claim(dataset, day, claim) => {
+                write!(f, "{CONTROL}/claims/{}/{day}/{claim}.json", dataset.folder())
+            }
+            LakePath::Probes => write!(f, "{CONTROL}/probes"),
+            LakePath::Probe(id) => write!(f, "{CONTROL}/probes/{id}"),
             LakePath::QuarantineFolder => write!(f, "{CONTROL}/quarantine"),
-            LakePath::Quarantine(run) => write!(f, "{CONTROL}/quarantine/{run}.jsonl"),
+            LakePath::Quarantine(run, number) => write!(f, "{CONTROL}/quarantine/{run}-{number}.jsonl"),
             LakePath::Refused(run, number) => write!(f, "{CONTROL}/quarantine/refused-{run}-{number}.json"),
+            LakePath::RunsFolder => write!(f, "{CONTROL}/runs"),
+            LakePath::RunBegun(run) => write!(f, "{CONTROL}/runs/{run}.begun.json"),
+            LakePath::RunEnded(run) => write!(f, "{CONTROL}/runs/{run}.ended.json"),
+            LakePath::ForgottenFolder => write!(f, "{CONTROL}/forgotten"),
+            LakePath::ForgottenKey => write!(f, "{CONTROL}/forgotten/key"),
+            LakePath::Forgotten(run) => write!(f, "{CONTROL}/forgotten/{run}.json"),
             LakePath::StagingFolder => write!(f, "{CONTROL}/staging"),
             LakePath::Staging(run) => write!(f, "{CONTROL}/staging/{run}"),
             LakePath::StagingLock(run) => write!(f, "{CONTROL}/staging/{run}/lock"),
             LakePath::Staged(run, table, day) => write!(f, "{CONTROL}/staging/{run}/{table}-{day}.part"),
-            LakePath::StagedRecord(run, name) => write!(f, "{CONTROL}/staging/{run}/{name}.json"),
+            LakePath::StagedFile(run, id) => write!(f, "{CONTROL}/staging/{run}/{id}.new"),
         }
     }
 }
@@ -312,41 +489,54 @@ mod tests {
     }
 
     fn records() -> impl Strategy<Value = RecordName> {
-        (days(), runs(), any::<u128>(), 0i64..86_400_000_000, 0..3).prop_map(|(day, run, hash, micros, kind)| {
+        (days(), runs(), any::<u128>(), 0i64..86_400_000_000, 0..4).prop_map(|(day, run, hash, micros, kind)| {
             let at = day.start() + chrono::TimeDelta::microseconds(micros);
             match kind {
                 0 => RecordName::receipt(day, at, run, hash),
                 1 => RecordName::dirty(at, run, hash),
+                2 => RecordName::expired(at, run, hash),
                 _ => RecordName::merged(hash),
             }
         })
     }
 
     fn paths() -> impl Strategy<Value = LakePath> {
-        (0..17, tables(), days(), runs(), records(), any::<u32>()).prop_map(
-            |(kind, table, day, run, record, number)| {
-                let month = Month::of(day);
-                match kind {
-                    0 => LakePath::Table(table),
-                    1 => LakePath::Partition(table, day),
-                    2 => LakePath::Part(table, day),
-                    3 => LakePath::Control,
-                    4 => LakePath::Identity,
-                    5 => LakePath::StagedIdentity,
-                    6 => LakePath::Lock,
-                    7 => LakePath::Ledger,
-                    8 => LakePath::LedgerMonth(month),
-                    9 => LakePath::Record(month, record),
-                    10 => LakePath::QuarantineFolder,
-                    11 => LakePath::Quarantine(run),
-                    12 => LakePath::Refused(run, number),
-                    13 => LakePath::StagingFolder,
-                    14 => LakePath::Staging(run),
-                    15 => LakePath::Staged(run, table, day),
-                    _ => LakePath::StagedRecord(run, record),
-                }
-            },
-        )
+        let ledgers = prop::sample::select(&Dataset::ALL[..]);
+        let whole = (0..28, tables(), days(), runs(), records(), any::<u32>(), ledgers, 0i64..86_400_000_000);
+        whole.prop_map(|(kind, table, day, run, record, number, dataset, micros)| {
+            let month = Month::of(day);
+            let observed_at = day.start() + chrono::TimeDelta::microseconds(micros);
+            match kind {
+                0 => LakePath::Table(table),
+                1 => LakePath::Partition(table, day),
+                2 => LakePath::Part(table, day),
+                3 => LakePath::Control,
+                4 => LakePath::Identity,
+                5 => LakePath::StagedIdentity,
+                6 => LakePath::Lock,
+                7 => LakePath::Ledger(dataset),
+                8 => LakePath::LedgerMonth(dataset, month),
+                9 => LakePath::Record(dataset, month, record),
+                10 => LakePath::QuarantineFolder,
+                11 => LakePath::Quarantine(run, number),
+                12 => LakePath::Refused(run, number),
+                13 => LakePath::StagingFolder,
+                14 => LakePath::Staging(run),
+                15 => LakePath::Staged(run, table, day),
+                16 => LakePath::Claims(dataset, day),
+                17 => LakePath::Claim(dataset, day, Claim { observed_at, run }),
+                18 => LakePath::Probes,
+                19 => LakePath::Probe(run.0),
+                20 => LakePath::RunsFolder,
+                21 => LakePath::RunBegun(run),
+                22 => LakePath::RunEnded(run),
+                23 => LakePath::Claimed(dataset),
+                24 => LakePath::ForgottenFolder,
+                25 => LakePath::ForgottenKey,
+                26 => LakePath::Forgotten(run),
+                _ => LakePath::StagedFile(run, run.0),
+            }
+        })
     }
 
     proptest! {
@@ -403,5 +593,7 @@ mod tests {
     fn run_ids_follow_the_time_they_began() {
         let day: Day = "2025-01-01".parse().unwrap();
         assert!(RunId::at(day.start()) < RunId::at(day.next().start()));
+        assert_eq!(RunId::at(day.start()).began(), Some(day.start()));
+        assert_eq!(RunId::from(Uuid::from_u128(1)).began(), None);
     }
 }

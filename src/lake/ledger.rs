@@ -1,17 +1,18 @@
 //! The ledger: all that was recorded about the days of a lake, merged. Pure.
 //!
-//! It is a set of immutable records, not a chain: of a day's receipts the latest observation wins, of its dirty marks
-//! the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
+//! It is a set of immutable records, not a chain: of a day's receipts the latest observation wins, unless the day has
+//! expired, which is final; of its dirty marks the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
 //! the order in which records arrive, repeated records, and the late record of a run that was overtaken do not matter.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::receipt::{DirtyMark, Receipt, State};
+use super::receipt::{Anchor, DirtyMark, Receipt, State};
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -25,12 +26,17 @@ pub struct DayEntry {
 }
 
 impl DayEntry {
-    /// Whether the day was seen to have changed after its receipt.
+    /// Whether the day was seen to have changed after its receipt. What has expired does not change any more.
     pub fn is_dirty(&self) -> bool {
         match (&self.receipt, &self.mark) {
-            (Some(receipt), Some(mark)) => mark.seen_at > receipt.observed_at,
+            (Some(receipt), Some(mark)) => mark.seen_at > receipt.observed_at && !receipt.is_expired(),
             _ => false,
         }
+    }
+
+    /// Whether the day was removed for good.
+    pub fn is_expired(&self) -> bool {
+        self.receipt.as_ref().is_some_and(Receipt::is_expired)
     }
 
     /// The day's state, if it was ever published.
@@ -40,10 +46,11 @@ impl DayEntry {
     }
 }
 
-/// All receipts and marks, by day.
+/// All receipts and marks, by day, and where `sync` began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     days: BTreeMap<Day, DayEntry>,
+    anchor: Option<Anchor>,
 }
 
 impl Ledger {
@@ -62,10 +69,17 @@ impl Ledger {
         self.day(day)?.receipt.as_ref()
     }
 
+    /// The first of the days that `sync` keeps, once it has run.
+    pub fn anchor(&self) -> Option<Day> {
+        self.anchor.as_ref().map(|anchor| anchor.day)
+    }
+
     /// End of the gap-free run of whole days from `anchor` on that the source had promised complete when they were
-    /// fetched; `None` when `anchor` is not such a day. A dirty day counts: what it held was complete once.
+    /// fetched; `None` when `anchor` is not such a day. A dirty day counts: what it held was complete once. So does an
+    /// expired one: nothing of it is missing.
     pub fn watermark(&self, anchor: Day) -> Option<Timestamp> {
-        let complete = |day: Day| self.receipt(day).is_some_and(|r| r.is_whole() && r.is_promised());
+        let complete =
+            |day: Day| self.receipt(day).is_some_and(|r| r.is_expired() || (r.is_whole() && r.is_promised()));
         let mut day = anchor;
         while complete(day) {
             day = day.next();
@@ -87,6 +101,11 @@ impl Ledger {
                 *current = Some(mark);
             }
         }
+        for anchor in record.anchors {
+            if self.anchor.as_ref().is_none_or(|a| anchor_order(&anchor, a).is_lt()) {
+                self.anchor = Some(anchor);
+            }
+        }
     }
 
     /// Adds all of another ledger.
@@ -102,14 +121,16 @@ impl Ledger {
             record.dirty.extend(entry.mark.filter(|_| dirty));
             record.receipts.extend(entry.receipt);
         }
+        record.anchors.extend(self.anchor);
         record
     }
 }
 
-/// The later observation wins, then the later run; the rest only makes the order total, so that a merge has one result.
+/// What has expired stays expired. Then the later observation wins, then the later run; the rest only makes the order
+/// total, so that a merge has one result.
 fn receipt_order(a: &Receipt, b: &Receipt) -> Ordering {
-    a.order()
-        .cmp(&b.order())
+    (a.is_expired(), a.order())
+        .cmp(&(b.is_expired(), b.order()))
         .then_with(|| a.recorded_at.cmp(&b.recorded_at))
         .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
 }
@@ -117,6 +138,12 @@ fn receipt_order(a: &Receipt, b: &Receipt) -> Ordering {
 fn mark_order(a: &DirtyMark, b: &DirtyMark) -> Ordering {
     (a.seen_at, a.run)
         .cmp(&(b.seen_at, b.run))
+        .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
+}
+
+fn anchor_order(a: &Anchor, b: &Anchor) -> Ordering {
+    (a.day, a.set_at, a.run)
+        .cmp(&(b.day, b.set_at, b.run))
         .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
 }
 
@@ -129,12 +156,15 @@ pub struct Record {
     /// Marks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dirty: Vec<DirtyMark>,
+    /// Where `sync` began.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anchors: Vec<Anchor>,
 }
 
 /// What reading a record found besides its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// Receipts and marks that could not be read.
+    /// Receipts, marks and anchors that could not be read.
     pub entries: usize,
     /// Parts of the record that this version does not know.
     pub fields: usize,
@@ -156,6 +186,11 @@ impl Record {
         serde_json::to_vec(self).map_err(|e| Error::bug("cannot write a ledger record").source(e))
     }
 
+    /// How many things it says.
+    pub fn entries(&self) -> usize {
+        self.receipts.len() + self.dirty.len() + self.anchors.len()
+    }
+
     /// Reads a record, entry by entry: one that cannot be read does not hide the others.
     ///
     /// # Errors
@@ -167,18 +202,22 @@ impl Record {
             receipts: Vec<Value>,
             #[serde(default)]
             dirty: Vec<Value>,
+            #[serde(default)]
+            anchors: Vec<Value>,
             #[serde(flatten)]
             other: Map<String, Value>,
         }
         let raw: Raw = serde_json::from_slice(text).map_err(|e| Error::data("not a ledger record").source(e))?;
-        let found = raw.receipts.len() + raw.dirty.len();
-        let record = Record {
-            receipts: raw.receipts.into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect(),
-            dirty: raw.dirty.into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect(),
-        };
-        let entries = found - record.receipts.len() - record.dirty.len();
+        let found = raw.receipts.len() + raw.dirty.len() + raw.anchors.len();
+        let record =
+            Record { receipts: readable(raw.receipts), dirty: readable(raw.dirty), anchors: readable(raw.anchors) };
+        let entries = found - record.entries();
         Ok((record, Unknown { entries, fields: raw.other.len() }))
     }
+}
+
+fn readable<T: DeserializeOwned>(values: Vec<Value>) -> Vec<T> {
+    values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()
 }
 
 #[cfg(test)]
@@ -193,16 +232,30 @@ mod tests {
     }
 
     fn records() -> impl Strategy<Value = Record> {
-        let receipts = (1u32..4, 0u32..4, 0u128..3, 0u64..3).prop_map(|(date, hour, run, conversations)| {
-            let mut r = receipt(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
-            r.counts.conversations = conversations;
-            r
-        });
+        let receipts =
+            (1u32..4, 0u32..4, 0u128..3, 0u64..3, 0..4).prop_map(|(date, hour, run, conversations, fate)| {
+                let mut r = receipt(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
+                r.counts.conversations = conversations;
+                if fate == 0 {
+                    r.state = State::Expired;
+                }
+                r
+            });
         let marks = (1u32..4, 0u32..4, 0u128..3).prop_map(|(date, hour, run)| {
             mark(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run)
         });
-        (proptest::collection::vec(receipts, 0..4), proptest::collection::vec(marks, 0..4))
-            .prop_map(|(receipts, dirty)| Record { receipts, dirty })
+        let anchors = (1u32..4, 0u32..3, 0u128..3).prop_map(|(date, hour, run)| Anchor {
+            day: day(&format!("2025-01-{date:02}")),
+            set_at: at(&format!("2025-02-01T0{hour}:00:00Z")),
+            run: uuid::Uuid::from_u128(run).into(),
+            other: Map::new(),
+        });
+        use proptest::collection::vec;
+        (vec(receipts, 0..4), vec(marks, 0..4), vec(anchors, 0..3)).prop_map(|(receipts, dirty, anchors)| Record {
+            receipts,
+            dirty,
+            anchors,
+        })
     }
 
     fn ledger(records: impl IntoIterator<Item = Record>) -> Ledger {
@@ -212,10 +265,12 @@ mod tests {
     }
 
     /// What a reader can see: a mark that does not count is not seen.
-    fn view(ledger: &Ledger) -> Vec<(Day, Option<Receipt>, Option<State>)> {
+    fn view(ledger: &Ledger) -> (Option<Anchor>, Vec<Seen>) {
         let seen = ledger.days().filter(|(_, e)| e.receipt.is_some());
-        seen.map(|(day, e)| (*day, e.receipt.clone(), e.state())).collect()
+        (ledger.anchor.clone(), seen.map(|(day, e)| (*day, e.receipt.clone(), e.state())).collect())
     }
+
+    type Seen = (Day, Option<Receipt>, Option<State>);
 
     proptest! {
         #[test]
@@ -254,6 +309,37 @@ mod tests {
         assert_eq!(state(vec![seen("2025-02-01T03:00:00Z")]), None);
         let again = receipt("2025-01-01", "2025-02-01T04:00:00Z", 1);
         assert_eq!(state(vec![one(&published), seen("2025-02-01T03:00:00Z"), one(&again)]), Some(State::Provisional));
+    }
+
+    #[test]
+    fn of_many_anchors_the_earliest_counts() {
+        let anchor = |date: &str, set_at: &str| Anchor {
+            day: day(date),
+            set_at: at(set_at),
+            run: uuid::Uuid::from_u128(1).into(),
+            other: Map::new(),
+        };
+        let anchors = vec![
+            anchor("2025-01-05", "2025-02-01T00:00:00Z"),
+            anchor("2025-01-02", "2025-02-03T00:00:00Z"),
+            anchor("2025-01-09", "2025-02-04T00:00:00Z"),
+        ];
+        assert_eq!(Ledger::default().anchor(), None);
+        let ledger = ledger([Record { anchors, ..Record::default() }]);
+        assert_eq!(ledger.anchor(), Some(day("2025-01-02")));
+        assert_eq!(ledger.into_record().anchors.len(), 1);
+    }
+
+    #[test]
+    fn what_has_expired_stays_so_and_is_complete() {
+        let gone = Receipt { state: State::Expired, ..receipt("2025-01-01", "2025-02-01T00:00:00Z", 1) };
+        let again = receipt("2025-01-01", "2025-02-01T04:00:00Z", 2);
+        let dirty = vec![mark("2025-01-01", "2025-02-01T05:00:00Z", 9)];
+        let receipts = vec![again.clone(), gone.clone(), again];
+        let ledger = ledger([Record { receipts, dirty, ..Record::default() }]);
+        assert_eq!(ledger.receipt(gone.day), Some(&gone));
+        assert_eq!(ledger.day(gone.day).unwrap().state(), Some(State::Expired));
+        assert_eq!(ledger.watermark(gone.day), Some(at("2025-01-02T00:00:00Z")));
     }
 
     #[test]
@@ -297,7 +383,7 @@ mod tests {
         for third in [Some(partial), Some(unpromised), None] {
             let receipts = [promised("2025-01-01"), promised("2025-01-02"), promised("2025-01-04")];
             let receipts = receipts.into_iter().chain(third).collect();
-            let ledger = ledger([Record { receipts, dirty: Vec::new() }]);
+            let ledger = ledger([Record { receipts, ..Record::default() }]);
             assert_eq!(ledger.watermark(day("2025-01-01")), Some(at("2025-01-03T00:00:00Z")));
             assert_eq!(ledger.watermark(day("2024-12-31")), None);
         }

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::layout::LakePath;
+use uuid::Uuid;
+
+use super::layout::{LakePath, RunId};
 use crate::error::{Error, Result};
 
 /// Mode of data files and of their folders: the group may read.
@@ -113,7 +115,7 @@ impl Disk {
             let mut missing: Vec<&Path> = self.root.ancestors().take_while(|p| !p.exists()).collect();
             missing.retain(|p| !p.as_os_str().is_empty());
             for folder in missing.into_iter().rev() {
-                platform::create_folder(folder, DATA_MODES.folder)?;
+                make_folder(folder, DATA_MODES.folder)?;
                 sync_parent(folder)?;
             }
             Ok(())
@@ -130,10 +132,7 @@ impl Disk {
             if folder.is_dir() {
                 continue;
             }
-            self.change("create", folder, || match platform::create_folder(folder, mode) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-                made => made,
-            })?;
+            self.change("create", folder, || make_folder(folder, mode))?;
             self.sync_with("sync the parent of", folder, || sync_parent(folder))?;
         }
         Ok(())
@@ -171,6 +170,17 @@ impl Disk {
         self.sync(&file, place)
     }
 
+    /// Writes a whole durable file and then gives it its name, so that no reader sees a part of it. `run` is alive: its
+    /// folder of unfinished files is there.
+    pub fn place(&self, run: RunId, place: &LakePath, bytes: &[u8]) -> Result<()> {
+        let folder = place.folder().ok_or_else(|| Error::bug(format!("`{place}` is in no folder")))?;
+        let staged = LakePath::StagedFile(run, Uuid::new_v4());
+        self.create_folder(&folder)?;
+        self.write(&staged, bytes)?;
+        self.rename(&staged, place)?;
+        self.sync_folder(&folder)
+    }
+
     /// Puts the file `from` in the place of `to`. Durable after [`Disk::sync_folder`] of the target's folder.
     pub fn rename(&self, from: &LakePath, to: &LakePath) -> Result<()> {
         let (from, to) = (self.locate(from)?, self.locate(to)?);
@@ -187,6 +197,15 @@ impl Disk {
     pub fn remove(&self, place: &LakePath) -> Result<()> {
         let path = self.locate(place)?;
         self.change("remove", &path, || absent_is_fine(fs::remove_file(&path)))
+    }
+
+    /// Removes a folder if nothing is in it.
+    pub fn remove_empty_folder(&self, place: &LakePath) -> Result<()> {
+        let path = self.locate(place)?;
+        self.change("remove", &path, || match fs::remove_dir(&path) {
+            Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => absent_is_fine(removed),
+        })
     }
 
     /// Removes a folder with everything in it; links in it are removed, not followed.
@@ -302,6 +321,14 @@ fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Makes a folder; another run may have made it meanwhile.
+fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+    match platform::create_folder(folder, mode) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
     }
 }
 

@@ -2,40 +2,65 @@
 //!
 //! In reading order: [`layout`] (every path), [`assemble`] and [`encode`] (batches become a file), [`receipt`] and
 //! [`ledger`] (what is said about a day, and how it is merged), [`identity`] (what belongs into a lake): all pure.
-//! Then [`local`] (every file operation), [`records`] (the ledger's files), [`store`] (a lake and a run on it),
-//! [`publish`] (a day, whole or not at all), and what does not fit: [`spill`] (memory), [`quarantine`] (the schema).
+//! Then where the bytes are: [`local`] (every file operation on disk), [`bucket`] (every call to a store), [`store`]
+//! (what both can do). On it [`records`] (the ledger's files), [`history`] (what runs did), [`open`] and [`run`] (a
+//! lake, and a run that writes to it), [`publish`] and [`snapshot`] (what a day becomes), `build` and `transaction`
+//! (its files, all of them or none), and what does not fit: [`spill`] (memory), [`quarantine`] (the schema). What a
+//! lake shows that it holds: [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`]
+//! (conversations), [`expire`] (days).
 //!
 //! Invariant: a file under a table's name is complete and was verified before it got that name, there is one a
 //! (table, day), and it is replaced whole. A reader needs no more than a glob.
 
 pub mod assemble;
+pub mod bucket;
+mod build;
+pub mod coverage;
 mod decide;
 pub mod encode;
+pub mod expire;
+pub mod forget;
+pub mod forgotten;
+pub mod history;
 pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod local;
+pub mod open;
 mod present;
 pub mod publish;
 pub mod quarantine;
 pub mod receipt;
 pub mod records;
+pub mod run;
 pub mod slot;
+pub mod snapshot;
 pub mod spill;
 pub mod store;
+mod stored;
+mod transaction;
+pub mod verify;
 
+#[cfg(test)]
+mod hooked;
 #[cfg(test)]
 mod testing;
 
 pub use assemble::TableSpec;
+pub use bucket::{Bucket, Location, StoreOptions};
+pub use history::{History, PastRun};
 pub use identity::{Family, Identity, Selection};
-pub use layout::{LakePath, RunId, TableName};
+pub use layout::{Dataset, LakePath, RunId, TableName};
 pub use ledger::Ledger;
+pub use open::Lake;
 pub use publish::{Observation, Outcome};
 pub use quarantine::{Origin, Quarantine};
 pub use receipt::{Receipt, State};
+pub use run::Run;
+pub use snapshot::Snapshot;
 pub use spill::Spill;
-pub use store::{Lake, Run};
+pub use store::Store;
+pub use verify::Verification;
 
 /// The name and version under which this build signs its files.
 pub const TOOL: &str = concat!("convlake ", env!("CARGO_PKG_VERSION"));

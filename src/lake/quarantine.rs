@@ -1,26 +1,30 @@
 //! What could not be read is kept as it came: bad records one a line, refused responses whole. Mode 0600.
+//!
+//! [`kept`] finds it again; [`retry`] reads it once more with today's schemas.
 
-use std::fs::File;
-use std::io::Write;
+pub mod kept;
+pub mod retry;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
+use super::forgotten::Forgotten;
 use super::layout::{LakePath, RunId};
-use super::local::{Disk, failed};
+use super::open::Lake;
 use crate::error::{Error, Result};
 use crate::flatten::batch::BadRecord;
 use crate::time::Day;
 
-/// The bad records of one run. Its files are made when the first one comes.
+/// The bad records of one run: a file for those that were found together.
 #[derive(Debug)]
 pub struct Quarantine {
-    disk: Disk,
+    lake: Arc<Lake>,
     run: RunId,
-    file: Mutex<Option<File>>,
+    records: AtomicU32,
     refused: AtomicU32,
 }
 
@@ -52,49 +56,59 @@ struct Line<'a> {
 }
 
 impl Quarantine {
-    pub(super) fn new(disk: Disk, run: RunId) -> Quarantine {
-        Quarantine { disk, run, file: Mutex::default(), refused: AtomicU32::new(0) }
+    pub(super) fn new(lake: Arc<Lake>, run: RunId) -> Quarantine {
+        Quarantine { lake, run, records: AtomicU32::new(0), refused: AtomicU32::new(0) }
     }
 
-    /// Adds records and makes them durable.
+    /// Adds records and makes them durable, but for those that name a conversation that is to be forgotten.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when they cannot be written.
     pub fn add(&self, origin: Origin<'_>, records: &[BadRecord]) -> Result<()> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let mut lines = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut lines, &self.line(origin, record))
-                .map_err(|e| Error::bug("cannot write a line of quarantine").source(e))?;
-            lines.push(b'\n');
-        }
-        let place = LakePath::Quarantine(self.run);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = match file.as_mut() {
-            Some(open) => open,
-            None => {
-                self.disk.create_folder(&LakePath::QuarantineFolder)?;
-                let made = self.disk.append(&place)?;
-                self.disk.sync_folder(&LakePath::QuarantineFolder)?;
-                file.insert(made)
+        self.keep(|forgotten| {
+            let mut lines = Vec::new();
+            for record in records.iter().filter(|record| !forgotten.mentioned_in(&record.raw)) {
+                serde_json::to_writer(&mut lines, &self.line(origin, record))
+                    .map_err(|e| Error::bug("cannot write a line of quarantine").source(e))?;
+                lines.push(b'\n');
             }
-        };
-        open.write_all(&lines).map_err(|e| failed("write", &self.disk.root().join(place.to_string()), e))?;
-        self.disk.sync(open, &place)
+            let place = || LakePath::Quarantine(self.run, self.records.fetch_add(1, Ordering::Relaxed));
+            Ok((!lines.is_empty()).then(|| (place(), lines)))
+        })
+        .map(drop)
     }
 
-    /// Keeps a whole response that was refused, and says where.
+    /// Keeps a whole response that was refused, and says where; not one that names a conversation to be forgotten.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when it cannot be written.
-    pub fn keep_response(&self, body: &[u8]) -> Result<LakePath> {
-        let place = LakePath::Refused(self.run, self.refused.fetch_add(1, Ordering::Relaxed));
-        self.disk.create_folder(&LakePath::QuarantineFolder)?;
-        self.disk.write(&place, body)?;
-        self.disk.sync_folder(&LakePath::QuarantineFolder)?;
-        Ok(place)
+    pub fn keep_response(&self, body: &[u8]) -> Result<Option<LakePath>> {
+        self.keep(|forgotten| {
+            let place = || LakePath::Refused(self.run, self.refused.fetch_add(1, Ordering::Relaxed));
+            Ok((!forgotten.mentioned_in(body)).then(|| (place(), body.to_vec())))
+        })
+    }
+
+    /// Puts `lines` in the place of a file that was kept, which may be of another run.
+    pub(super) fn replace(&self, old: &LakePath, lines: Vec<u8>) -> Result<()> {
+        if !lines.is_empty() {
+            let place = LakePath::Quarantine(self.run, self.records.fetch_add(1, Ordering::Relaxed));
+            self.lake.store.write(self.run, &place, lines)?;
+        }
+        self.lake.store.remove_all(std::slice::from_ref(old))
+    }
+
+    /// Writes what `make` makes of what is to be forgotten, again if that became more meanwhile.
+    fn keep(&self, make: impl Fn(&Forgotten) -> Result<Option<(LakePath, Vec<u8>)>>) -> Result<Option<LakePath>> {
+        loop {
+            let forgotten = self.lake.forgotten()?;
+            let Some((place, bytes)) = make(&forgotten)? else { return Ok(None) };
+            self.lake.store.write(self.run, &place, bytes)?;
+            if self.lake.forgotten()? == forgotten {
+                return Ok(Some(place));
+            }
+            self.lake.store.remove_all(&[place])?;
+        }
     }
 
     fn line<'a>(&self, origin: Origin<'a>, record: &'a BadRecord) -> Line<'a> {
@@ -116,16 +130,24 @@ impl Quarantine {
 mod tests {
     use super::*;
     use crate::flatten::batch::{BadReason, Position};
-    use crate::lake::local::FailPoint;
-    use crate::lake::testing::{day, run_id};
+    use crate::lake::layout::Dataset;
+    use crate::lake::run::Run;
+    use crate::lake::testing::{at, day, identity, run_id, specs};
+    use crate::time::Clock;
     use serde_json::{Value, json};
+
+    fn run(root: &std::path::Path) -> Run {
+        let clock = Clock::starting_at(at("2025-02-01T00:00:00Z"));
+        Lake::open(root, &identity()).unwrap().begin(run_id(1), Dataset::Conversations, specs(0).into(), clock).unwrap()
+    }
 
     #[test]
     fn a_record_is_kept_as_it_came() {
         let temp = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new(Disk::new(temp.path(), FailPoint::default()), run_id(1));
+        let run = run(temp.path());
+        let quarantine = run.quarantine();
         quarantine.add(Origin::default(), &[]).unwrap();
-        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "no bad record, no file");
+        assert!(!temp.path().join("_convlake/quarantine").exists(), "no bad record, no file");
 
         let bad = |index, reason, raw: &'static [u8]| BadRecord {
             position: Position { chain: 1, page: 2, index },
@@ -138,7 +160,8 @@ mod tests {
             .unwrap();
         quarantine.add(Origin { place: "x.json", day: None }, &[bad(2, BadReason::NotObject, b"7")]).unwrap();
 
-        let text = std::fs::read_to_string(temp.path().join(LakePath::Quarantine(run_id(1)).to_string())).unwrap();
+        let file = |n| temp.path().join(LakePath::Quarantine(run_id(1), n).to_string());
+        let text = [0, 1].map(|n| std::fs::read_to_string(file(n)).unwrap()).concat();
         let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         let run = run_id(1).to_string();
         assert_eq!(
@@ -156,9 +179,10 @@ mod tests {
     fn responses_are_numbered_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let temp = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new(Disk::new(temp.path(), FailPoint::default()), run_id(1));
+        let run = run(temp.path());
+        let quarantine = run.quarantine();
         for (number, body) in [b"first".as_slice(), b"second"].into_iter().enumerate() {
-            let place = quarantine.keep_response(body).unwrap();
+            let place = quarantine.keep_response(body).unwrap().unwrap();
             assert_eq!(place, LakePath::Refused(run_id(1), number as u32));
             let path = temp.path().join(place.to_string());
             assert_eq!(std::fs::read(&path).unwrap(), body);

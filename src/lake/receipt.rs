@@ -25,6 +25,8 @@ pub enum State {
     Dirty,
     /// No conversation, and no file.
     Empty,
+    /// Removed on purpose when its time was over; no file.
+    Expired,
 }
 
 impl State {
@@ -36,6 +38,7 @@ impl State {
             State::Partial => "partial",
             State::Dirty => "dirty",
             State::Empty => "empty",
+            State::Expired => "expired",
         }
     }
 }
@@ -59,6 +62,8 @@ pub struct Counts {
     pub quarantined: u64,
     /// Conversations that were in the files before and are gone.
     pub vanished: u64,
+    /// Conversations that were left out, or taken out, because they are to be forgotten.
+    pub forgotten: u64,
 }
 
 /// One file of a day.
@@ -136,6 +141,17 @@ impl Receipt {
         self.availability.is_some_and(|until| self.day.interval().to() <= until)
     }
 
+    /// Up to when everything that happened in the day's conversations is in it: what the source had promised, or the
+    /// moment of asking where it answers with what it knows right then.
+    pub fn knows_until(&self) -> Timestamp {
+        self.availability.map_or(self.observed_at, |until| until.min(self.observed_at))
+    }
+
+    /// Whether the day was removed for good.
+    pub fn is_expired(&self) -> bool {
+        self.state == State::Expired
+    }
+
     /// The file of `table`.
     pub fn file(&self, table: &TableName) -> Option<&FileEntry> {
         self.files.iter().find(|f| f.table == *table)
@@ -150,6 +166,20 @@ pub struct DirtyMark {
     /// When the change was seen.
     pub seen_at: Timestamp,
     /// The run that saw it.
+    pub run: RunId,
+    /// What a later version adds.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Where `sync` began: it keeps every day from here on. It only ever moves back: the earliest one counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// The first day.
+    pub day: Day,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// The run that set it.
     pub run: RunId,
     /// What a later version adds.
     #[serde(flatten)]

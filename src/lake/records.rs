@@ -1,13 +1,13 @@
 //! The ledger's files: read, written under unique names, and merged when a month has many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
 
-use super::layout::{LakePath, Month, RecordName, RunId};
+use super::layout::{Dataset, LakePath, Month, RecordName, RunId};
 use super::ledger::{DayEntry, Ledger, Record};
-use super::local::Disk;
+use super::store::Store;
 use crate::error::{Error, Result};
 use crate::time::Day;
 
@@ -19,7 +19,8 @@ const LISTINGS_MAX: usize = 16;
 /// The ledger's folder. Records are immutable, so what was read once is kept.
 #[derive(Debug)]
 pub struct Records {
-    disk: Disk,
+    store: Store,
+    dataset: Dataset,
     months: Mutex<BTreeMap<Month, Read>>,
 }
 
@@ -31,9 +32,9 @@ struct Read {
 }
 
 impl Records {
-    /// The records of the lake on `disk`.
-    pub fn new(disk: Disk) -> Records {
-        Records { disk, months: Mutex::default() }
+    /// The records about `dataset` in `store`.
+    pub fn new(store: impl Into<Store>, dataset: Dataset) -> Records {
+        Records { store: store.into(), dataset, months: Mutex::default() }
     }
 
     /// All that is recorded by now.
@@ -55,19 +56,14 @@ impl Records {
     }
 
     /// Adds a record, durably. Its name is unique, so repeating it after a crash does no harm.
-    pub fn append(&self, run: RunId, month: Month, name: RecordName, json: &[u8]) -> Result<()> {
-        let folder = LakePath::LedgerMonth(month);
-        let staged = LakePath::StagedRecord(run, name.clone());
-        self.disk.create_folder(&folder)?;
-        self.disk.write(&staged, json)?;
-        self.disk.rename(&staged, &LakePath::Record(month, name))?;
-        self.disk.sync_folder(&folder)
+    pub fn append(&self, run: RunId, month: Month, name: RecordName, json: Vec<u8>) -> Result<()> {
+        self.store.write(run, &LakePath::Record(self.dataset, month, name), json)
     }
 
-    /// Merges the months that have more than [`MONTH_RECORDS_MAX`] records. The caller holds the lake's lock.
+    /// Merges the months that have more than [`MONTH_RECORDS_MAX`] records.
     ///
     /// The merged record is durable before the first of the old ones goes, and saying a thing twice changes nothing:
-    /// whoever reads meanwhile, and whoever comes after a crash, finds the same ledger.
+    /// whoever reads or merges meanwhile, and whoever comes after a crash, finds the same ledger.
     pub fn merge_long_months(&self, run: RunId) -> Result<()> {
         for month in self.months()? {
             if self.names(month)?.len() > MONTH_RECORDS_MAX {
@@ -77,14 +73,29 @@ impl Records {
         Ok(())
     }
 
-    fn merge(&self, run: RunId, month: Month) -> Result<()> {
+    /// Merges the months in which any record lists one of `hashes` as vanished. What wins does not list them any more;
+    /// what has lost goes.
+    pub(super) fn forget(&self, run: RunId, hashes: &HashSet<String>) -> Result<()> {
+        for month in self.months()? {
+            let records = self.read(month, &self.names(month)?)?;
+            let mut receipts = records.iter().flatten().flat_map(|(record, _)| &record.receipts);
+            if receipts.any(|receipt| receipt.vanished.iter().any(|hash| hashes.contains(hash))) {
+                self.merge(run, month)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges what is understood of a month into one record.
+    pub(super) fn merge(&self, run: RunId, month: Month) -> Result<()> {
         let mut ledger = Ledger::default();
         let mut replaced = Vec::new();
-        for name in self.names(month)? {
+        let names = self.names(month)?;
+        for (name, read) in names.iter().zip(self.read(month, &names)?) {
             // Only what is understood whole may be said in other words.
-            if let Some((record, true)) = self.read(month, &name)? {
+            if let Some((record, true)) = read {
                 ledger.absorb(record);
-                replaced.push(name);
+                replaced.push(name.clone());
             }
         }
         if replaced.len() < 2 {
@@ -92,13 +103,11 @@ impl Records {
         }
         let json = ledger.into_record().to_json()?;
         let merged = RecordName::merged(xxhash_rust::xxh3::xxh3_128(&json));
-        self.append(run, month, merged.clone(), &json)?;
+        self.append(run, month, merged.clone(), json)?;
         replaced.retain(|name| *name != merged);
         info!(%month, records = replaced.len(), "merged the ledger's records");
-        for name in replaced {
-            self.disk.remove(&LakePath::Record(month, name))?;
-        }
-        self.disk.sync_folder(&LakePath::LedgerMonth(month))
+        let old: Vec<LakePath> = replaced.into_iter().map(|name| self.place(month, name)).collect();
+        self.store.remove_all(&old)
     }
 
     /// Looks at the ledger of one month after reading what is new.
@@ -116,52 +125,61 @@ impl Records {
 
     /// Reads the records that are new; `false` when one of them went away between the listing and the reading.
     fn catch_up(&self, month: Month, read: &mut Read) -> Result<bool> {
-        for name in self.names(month)? {
-            if read.names.contains(&name) {
-                continue;
-            }
-            let Some((record, _)) = self.read(month, &name)? else { return Ok(false) };
+        let mut names = self.names(month)?;
+        names.retain(|name| !read.names.contains(name));
+        for (name, found) in names.iter().zip(self.read(month, &names)?) {
+            let Some((record, _)) = found else { return Ok(false) };
             read.ledger.absorb(record);
-            read.names.insert(name);
+            read.names.insert(name.clone());
         }
         Ok(true)
     }
 
-    /// One record, and whether all of it is understood; `None` when it is gone.
-    fn read(&self, month: Month, name: &RecordName) -> Result<Option<(Record, bool)>> {
-        let place = LakePath::Record(month, name.clone());
-        let Some(bytes) = self.disk.read(&place)? else { return Ok(None) };
-        let (mut record, unknown) = match Record::from_json(&bytes) {
-            Ok(read) => read,
-            Err(e) => {
-                warn!(record = %place, cause = %e, "ignored what is not a ledger record");
-                return Ok(Some((Record::default(), false)));
-            }
-        };
-        let entries = record.receipts.len() + record.dirty.len();
-        record.receipts.retain(|r| Month::of(r.day) == month);
-        record.dirty.retain(|m| Month::of(m.day) == month);
-        let misplaced = entries - record.receipts.len() - record.dirty.len();
-        if unknown.entries + misplaced > 0 {
-            warn!(record = %place, unreadable = unknown.entries, misplaced, "ignored entries of a ledger record");
-        }
-        Ok(Some((record, unknown.is_none() && misplaced == 0)))
+    /// Records, and whether all of each is understood; `None` for one that is gone.
+    fn read(&self, month: Month, names: &[RecordName]) -> Result<Vec<Option<(Record, bool)>>> {
+        let places: Vec<LakePath> = names.iter().map(|name| self.place(month, name.clone())).collect();
+        let found = self.store.read_all(&places)?;
+        Ok(found.into_iter().zip(&places).map(|(bytes, place)| Some(understand(month, place, &bytes?))).collect())
+    }
+
+    fn place(&self, month: Month, name: RecordName) -> LakePath {
+        LakePath::Record(self.dataset, month, name)
     }
 
     fn months(&self) -> Result<Vec<Month>> {
-        Ok(self.disk.list(&LakePath::Ledger)?.iter().filter_map(|name| Month::parse(name)).collect())
+        Ok(self.store.list(&LakePath::Ledger(self.dataset))?.iter().filter_map(|name| Month::parse(name)).collect())
     }
 
     fn names(&self, month: Month) -> Result<Vec<RecordName>> {
-        let files = self.disk.list(&LakePath::LedgerMonth(month))?;
+        let files = self.store.list(&LakePath::LedgerMonth(self.dataset, month))?;
         Ok(files.iter().filter_map(|file| RecordName::of_file(file)).collect())
     }
+}
+
+/// A record of `month`, and whether all of it is understood.
+fn understand(month: Month, place: &LakePath, bytes: &[u8]) -> (Record, bool) {
+    let (mut record, unknown) = match Record::from_json(bytes) {
+        Ok(read) => read,
+        Err(e) => {
+            warn!(record = %place, cause = %e, "ignored what is not a ledger record");
+            return (Record::default(), false);
+        }
+    };
+    let entries = record.entries();
+    record.receipts.retain(|r| Month::of(r.day) == month);
+    record.dirty.retain(|m| Month::of(m.day) == month);
+    record.anchors.retain(|a| Month::of(a.day) == month);
+    let misplaced = entries - record.entries();
+    if unknown.entries + misplaced > 0 {
+        warn!(record = %place, unreadable = unknown.entries, misplaced, "ignored entries of a ledger record");
+    }
+    (record, unknown.is_none() && misplaced == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::local::FailPoint;
+    use crate::lake::local::{Disk, FailPoint};
     use crate::lake::testing::{day, receipt};
 
     struct Lab {
@@ -181,14 +199,14 @@ mod tests {
 
         /// `count` receipts for the days of January, later ones newer.
         fn fill(&self, count: usize) -> Records {
-            let records = Records::new(self.disk.clone());
+            let records = Records::new(self.disk.clone(), Dataset::Conversations);
             for n in 0..count {
                 let date = format!("2025-01-{:02}", n % 28 + 1);
                 let seen = format!("2025-02-01T{:02}:{:02}:00Z", n / 60, n % 60);
                 let receipt = receipt(&date, &seen, n as u128);
                 let name = RecordName::receipt(receipt.day, receipt.observed_at, receipt.run, n as u128);
-                let json = Record { receipts: vec![receipt], dirty: Vec::new() }.to_json().unwrap();
-                records.append(self.run, month(), name, &json).unwrap();
+                let json = Record { receipts: vec![receipt], ..Record::default() }.to_json().unwrap();
+                records.append(self.run, month(), name, json).unwrap();
             }
             records
         }
@@ -208,7 +226,7 @@ mod tests {
         let before = one_more.all().unwrap();
         one_more.merge_long_months(lab.run).unwrap();
         assert_eq!(one_more.names(month()).unwrap().len(), 1);
-        assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before);
+        assert_eq!(Records::new(lab.disk.clone(), Dataset::Conversations).all().unwrap(), before);
         assert_eq!(one_more.all().unwrap(), before, "a reader that was there before sees the same");
         assert_eq!(before.days().count(), 28);
     }
@@ -218,9 +236,13 @@ mod tests {
         for operations in 0.. {
             let lab = Lab::new();
             let before = lab.fill(12).all().unwrap();
-            let dying = Records::new(Disk::new(lab.disk.root(), FailPoint::after(operations)));
+            let dying = Records::new(Disk::new(lab.disk.root(), FailPoint::after(operations)), Dataset::Conversations);
             let done = dying.merge(lab.run, month()).is_ok();
-            assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before, "after {operations} operations");
+            assert_eq!(
+                Records::new(lab.disk.clone(), Dataset::Conversations).all().unwrap(),
+                before,
+                "after {operations} operations"
+            );
             if done {
                 assert!(operations > 12);
                 return;
@@ -233,8 +255,9 @@ mod tests {
         let lab = Lab::new();
         let records = lab.fill(3);
         let before = records.all().unwrap();
-        let folder = lab.disk.locate(&LakePath::LedgerMonth(month())).unwrap();
-        let elsewhere = Record { receipts: vec![receipt("2025-03-01", "2025-04-01T00:00:00Z", 1)], dirty: Vec::new() };
+        let folder = lab.disk.locate(&LakePath::LedgerMonth(Dataset::Conversations, month())).unwrap();
+        let elsewhere =
+            Record { receipts: vec![receipt("2025-03-01", "2025-04-01T00:00:00Z", 1)], ..Record::default() };
         std::fs::write(folder.join("truncated.json"), b"{\"receipts\": [{\"ver").unwrap();
         std::fs::write(folder.join("later.json"), b"{\"leases\": [1]}").unwrap();
         std::fs::write(folder.join("misplaced.json"), elsewhere.to_json().unwrap()).unwrap();
@@ -244,13 +267,13 @@ mod tests {
         let left: Vec<_> = records.names(month()).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(left.len(), 4, "{left:?}");
         assert_eq!(records.day(day("2025-03-01")).unwrap(), DayEntry::default());
-        assert_eq!(Records::new(lab.disk.clone()).all().unwrap(), before);
+        assert_eq!(Records::new(lab.disk.clone(), Dataset::Conversations).all().unwrap(), before);
     }
 
     #[test]
     fn a_new_record_is_seen_at_once() {
         let lab = Lab::new();
-        let (reader, writer) = (Records::new(lab.disk.clone()), lab.fill(1));
+        let (reader, writer) = (Records::new(lab.disk.clone(), Dataset::Conversations), lab.fill(1));
         let first = reader.day(day("2025-01-01")).unwrap().receipt.unwrap();
         lab.fill(29);
         let second = reader.day(day("2025-01-01")).unwrap().receipt.unwrap();

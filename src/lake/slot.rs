@@ -1,8 +1,5 @@
 //! What is read back of a Parquet file: its label, its ids, and whether it is what was written.
 
-use std::fs::File;
-use std::io::{self, Read};
-
 use arrow::array::AsArray;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -13,11 +10,10 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::encode::{Encoded, ID, Label, hex, key};
-use super::receipt::id_hash;
 use crate::time::parse_timestamp;
 
-/// Bytes that are hashed at a time.
-const READ_BYTES: usize = 256 * 1024;
+/// Bytes that are read and hashed at a time: large enough that a store is asked a few times a file.
+const READ_BYTES: u64 = 8 << 20;
 
 /// Reads the label of a file; `None` when it is a Parquet file that convlake did not write.
 ///
@@ -28,13 +24,14 @@ pub fn read_label(file: &impl ChunkReader) -> Result<Option<Label>, ParquetError
     Ok(label_of(&metadata))
 }
 
-fn label_of(metadata: &ParquetMetaData) -> Option<Label> {
+pub(super) fn label_of(metadata: &ParquetMetaData) -> Option<Label> {
     let value = |key| metadata_value(metadata, key);
     Some(Label {
         uuid: value(key::UUID)?.parse().ok()?,
         day: value(key::DAY)?.parse().ok()?,
         run: value(key::RUN)?.parse::<Uuid>().ok()?.into(),
         observed_at: parse_timestamp(&value(key::OBSERVED_AT)?)?,
+        of: value(key::OF).and_then(|text| text.parse().ok()),
     })
 }
 
@@ -48,38 +45,40 @@ pub(super) fn metadata_value(metadata: &ParquetMetaData, key: &str) -> Option<St
 ///
 /// # Errors
 /// When the file cannot be read, or is not what was written.
-pub fn verify(file: File, label: &Label, encoded: &Encoded) -> io::Result<()> {
-    let mut reader = file.try_clone()?;
-    let (mut hash, mut bytes) = (Xxh3::new(), 0);
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let read = match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(io::Error::other)?;
+pub fn verify(file: &impl ChunkReader, label: &Label, encoded: &Encoded) -> Result<(), ParquetError> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(file)?;
     let rows = u64::try_from(metadata.file_metadata().num_rows()).ok();
-    let same = bytes == encoded.bytes
-        && hex(hash.digest128()) == encoded.hash
+    let same = file.len() == encoded.bytes
+        && hash(file)? == encoded.hash
         && rows == Some(encoded.rows)
         && label_of(&metadata).as_ref() == Some(label);
-    if same {
-        Ok(())
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "what is read back is not what was written"))
-    }
+    let other = || ParquetError::General("what is read back is not what was written".to_owned());
+    same.then_some(()).ok_or_else(other)
 }
 
-/// The hashes of the conversation ids in a file, in its order; `None` when it is not the file `uuid`.
+/// The hash of all bytes of a file, read piece by piece.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn hash(file: &impl ChunkReader) -> Result<String, ParquetError> {
+    let (mut hash, mut at, end) = (Xxh3::new(), 0, file.len());
+    while at < end {
+        let length = READ_BYTES.min(end - at);
+        hash.update(&file.get_bytes(at, length as usize)?);
+        at += length;
+    }
+    Ok(hex(hash.digest128()))
+}
+
+/// What `of` makes of the conversation ids in a file, in its order; `None` when it is not the file `uuid`.
 ///
 /// # Errors
 /// When it cannot be read, or has no such column.
-pub fn read_ids(file: File, uuid: Uuid) -> Result<Option<Vec<u128>>, ParquetError> {
+pub fn read_ids<T>(
+    file: impl ChunkReader + 'static,
+    uuid: Uuid,
+    of: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Vec<T>>, ParquetError> {
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     if label_of(metadata.metadata()).is_none_or(|label| label.uuid != uuid) {
         return Ok(None);
@@ -91,7 +90,20 @@ pub fn read_ids(file: File, uuid: Uuid) -> Result<Option<Vec<u128>>, ParquetErro
         let batch = batch?;
         let texts = batch.columns().first().and_then(|c| c.as_string_opt::<i32>());
         let texts = texts.ok_or_else(|| ParquetError::General(format!("the file has no text column `{ID}`")))?;
-        ids.extend(texts.iter().flatten().map(id_hash));
+        ids.extend(texts.iter().flatten().filter_map(&of));
     }
     Ok(Some(ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_of_all_bytes_however_many_there_are() {
+        for size in [0, 1, READ_BYTES - 1, READ_BYTES, READ_BYTES + 1] {
+            let bytes = bytes::Bytes::from(vec![7; size as usize]);
+            assert_eq!(hash(&bytes).unwrap(), hex(xxhash_rust::xxh3::xxh3_128(&bytes)), "{size}");
+        }
+    }
 }

@@ -11,12 +11,13 @@ use proptest::prelude::*;
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::assemble::TableSpec;
+use super::assemble::{Assembled, TableSpec};
+use super::forgotten::Forgotten;
 use super::layout::TableName;
 use super::receipt::{Counts, FileEntry, Receipt, State, VERSION};
 use crate::flatten::batch::{DayBatch, Position, RecordKey, TableRows};
 use crate::plan::Source;
-use crate::time::{Day, Timestamp, parse_timestamp};
+use crate::time::{Day, Interval, Timestamp, parse_timestamp};
 
 pub(crate) fn day(text: &str) -> Day {
     text.parse().unwrap()
@@ -176,6 +177,15 @@ pub(crate) fn batch(day: Day, specs: &[TableSpec], recs: &[Rec]) -> DayBatch {
     let keys = recs.iter().map(|r| RecordKey { start: r.start, id: r.id.as_str().into(), position: r.position });
     let children = specs[1..].iter().map(|_| child_rows(recs));
     DayBatch { day, keys: keys.collect(), tables: std::iter::once(conversation_rows(recs)).chain(children).collect() }
+}
+
+/// The day of `batches`, with nothing to forget.
+pub(crate) fn assemble<'a>(
+    specs: &'a [TableSpec],
+    batches: &'a [DayBatch],
+    covers: &Interval,
+) -> crate::error::Result<Assembled<'a>> {
+    super::assemble::assemble(specs, batches, covers, &Forgotten::default())
 }
 
 pub(crate) fn run_id(n: u128) -> super::layout::RunId {
