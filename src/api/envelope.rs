@@ -25,6 +25,8 @@ const KNOWN_KEYS: [&str; 11] = [
     "status",
     "error",
 ];
+/// What a list of entities says about itself. These alone make no page: a record may have such fields.
+const LIST_KEYS: [&str; 3] = ["pageCount", "nextUri", "total"];
 /// Top-level keys that an error names, at most.
 const KEYS_NAMED_MAX: usize = 20;
 
@@ -54,6 +56,14 @@ pub struct Envelope {
     pub total_records: Option<u64>,
     /// `paging`, when there is one.
     pub paging: Option<Paging>,
+    /// `pageCount` of a list of entities.
+    pub page_count: Option<u64>,
+    /// `nextUri` of such a list: where it goes on.
+    pub next_uri: Option<String>,
+    /// `total` of such a list: a hint.
+    pub total: Option<u64>,
+    /// Whether there is a place for records, also when it is empty.
+    pub names_records: bool,
     /// `dataAvailabilityDate`: the source promises to be complete before it.
     pub availability: Option<Timestamp>,
     /// An error object in place of a page.
@@ -103,7 +113,7 @@ impl Parts {
                 self.records_at(&mut scanner, body, name)?;
             } else {
                 let value = scanner.value()?;
-                if KNOWN_KEYS.contains(&key.as_str())
+                if KNOWN_KEYS.iter().chain(&LIST_KEYS).any(|known| *known == key)
                     && let Ok(value) = serde_json::from_slice(&body[value])
                 {
                     self.known.insert(key.clone(), value);
@@ -133,7 +143,8 @@ impl Parts {
 
     fn envelope(self) -> Envelope {
         let complaint = Some(Complaint::of_object(&self.known)).filter(|c| !self.keeps_records && !c.is_empty());
-        let is_page = self.names_records || !self.known.is_empty() || self.keys.is_empty();
+        let says_more = KNOWN_KEYS.iter().any(|key| self.known.contains_key(*key));
+        let is_page = self.names_records || says_more || self.keys.is_empty();
         let known = |name: &str| self.known.get(name);
         let paging = known("paging").and_then(Value::as_object).map(|paging| Paging {
             page_number: paging.get("pageNumber").and_then(whole),
@@ -146,6 +157,10 @@ impl Parts {
             total_hits: known("totalHits").and_then(whole),
             total_records: known("totalRecords").and_then(whole),
             availability: known("dataAvailabilityDate").and_then(Value::as_str).and_then(parse_timestamp),
+            page_count: known("pageCount").and_then(whole),
+            next_uri: known("nextUri").and_then(text),
+            total: known("total").and_then(whole),
+            names_records: self.names_records,
             paging,
             complaint,
             is_page,
@@ -186,7 +201,8 @@ mod tests {
         for body in
             ["{}", r#"{"conversations":null}"#, r#"{"conversations":[]}"#, r#"{"entities":{}}"#, "\u{feff} {} \n"]
         {
-            assert_eq!(read(body), Envelope { is_page: true, ..Envelope::default() }, "{body}");
+            let names_records = body.contains('"');
+            assert_eq!(read(body), Envelope { is_page: true, names_records, ..Envelope::default() }, "{body}");
         }
         let ended = read(r#"{"entities":[],"nextPageCursor":""}"#);
         assert_eq!(ended.next_page_cursor, None);
@@ -195,6 +211,7 @@ mod tests {
     #[test]
     fn a_record_that_stands_alone_is_not_a_page() {
         assert!(!read(r#"{"conversationId":"c","participants":[]}"#).is_page);
+        assert!(!read(r#"{"conversationId":"c","total":1}"#).is_page);
         assert!(read(r#"{"totalHits":0}"#).is_page);
     }
 

@@ -5,6 +5,7 @@
 //! [`transport::Transport`] carries one request. Only [`http`] knows the network.
 
 pub mod complaint;
+pub mod dimension;
 pub mod envelope;
 pub mod filter;
 pub mod http;
@@ -29,6 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use dimension::{DIMENSIONS, Dimension, Listing};
 pub use filter::Filters;
 pub use limits::QUERY_RESULTS_MAX;
 pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};

@@ -101,8 +101,6 @@ pub struct ApiSettings {
     pub auth: AuthStyle,
     /// What is asked for.
     pub wanted: Wanted,
-    /// Whether jobs return only conversations that started in their interval, rather than all that were active.
-    pub start_of_day_matching: bool,
     /// How long a job may run before it is given up.
     pub job_ceiling: Duration,
     /// Calls a minute; the protocol's own when absent.
@@ -125,7 +123,6 @@ impl ApiSettings {
             credentials,
             auth: AuthStyle::default(),
             wanted: Wanted::default(),
-            start_of_day_matching: true,
             job_ceiling: JOB_CEILING,
             rate_limit: None,
             retry_for: RETRY_FOR,

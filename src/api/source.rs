@@ -8,6 +8,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::client::{Answer, Call, Client, Failure, Misread};
 use super::complaint::text;
+use super::dimension::{self, Dimension, Listing};
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
 use super::protocol::{self, Fetched, JOBS_PATH, Source};
@@ -116,10 +117,13 @@ impl Api {
         }
     }
 
-    /// Whether `protocol` returns what was active in its interval, so that a conversation of another day shows that
-    /// this day has changed. What the others return of other days are the neighbours of an inclusive bound.
-    pub fn brings_active(&self, protocol: Protocol) -> bool {
-        protocol == Protocol::Jobs && !self.source.settings.start_of_day_matching
+    /// All of `dimension`, as the source has it now.
+    ///
+    /// # Errors
+    /// Like [`Api::fetch`]; [`crate::error::Kind::Access`] when this list is not for the client, which says nothing
+    /// about the others.
+    pub async fn list(&self, dimension: &Dimension) -> Result<Listing> {
+        dimension::list(&self.source.client, dimension).await
     }
 
     /// What was asked of the source so far.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::transport::{Fault, Request, Response, Transport, TransportError};
 use super::{Api, ApiSettings, Credentials, Delivery, Endpoint, Fetched};
 use crate::error::Result;
-use crate::plan::{Protocol, Slice};
+use crate::plan::{Matching, Protocol, Slice};
 use crate::time::{Clock, Interval, Timestamp, parse_timestamp};
 
 /// One request as the API saw it.
@@ -158,7 +158,8 @@ pub(crate) fn api(scripted: &Arc<Scripted>, settings: ApiSettings) -> Api {
 /// A slice of whole days from 2025-01-01.
 pub(crate) fn slice(protocol: Protocol, days: i64) -> Slice {
     let from = parse_timestamp("2025-01-01T00:00:00Z").unwrap();
-    Slice { window: 3, interval: Interval::new(from, from + chrono::TimeDelta::days(days)).unwrap(), protocol }
+    let interval = Interval::new(from, from + chrono::TimeDelta::days(days)).unwrap();
+    Slice { window: 3, interval, protocol, matching: Matching::Start }
 }
 
 /// `count` records that are told apart by number, from `from`.

@@ -27,6 +27,17 @@ const FILES: [&str; 15] = [
     include_str!("../../schemas/segment_properties.json"),
 ];
 
+/// The schema files of dimensions, each a table by itself.
+const DIMENSION_FILES: [&str; 7] = [
+    include_str!("../../schemas/queues.json"),
+    include_str!("../../schemas/users.json"),
+    include_str!("../../schemas/wrap_up_codes.json"),
+    include_str!("../../schemas/skills.json"),
+    include_str!("../../schemas/divisions.json"),
+    include_str!("../../schemas/flows.json"),
+    include_str!("../../schemas/teams.json"),
+];
+
 /// The selected tables with their selected columns, over the whole definition.
 #[derive(Clone, Debug)]
 pub struct Catalog {
@@ -37,13 +48,30 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// All tables and columns of the schema files that convlake is built with. They are parsed once.
+    /// All tables and columns of conversations that convlake is built with. They are parsed once.
     ///
     /// # Errors
     /// [`crate::error::Kind::Bug`] when a schema file is broken.
     pub fn builtin() -> Result<Catalog> {
         static PARSED: OnceLock<Result<Catalog>> = OnceLock::new();
         PARSED.get_or_init(|| Catalog::parse(FILES)).clone()
+    }
+
+    /// The dimensions: what conversations name by id only. To be flattened one by one, see [`Catalog::alone`].
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Bug`] when a schema file is broken.
+    pub fn dimensions() -> Result<Catalog> {
+        static PARSED: OnceLock<Result<Catalog>> = OnceLock::new();
+        PARSED.get_or_init(|| Catalog::parse(DIMENSION_FILES)).clone()
+    }
+
+    /// Every table of a lake, to be shown.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Bug`] when a schema file is broken.
+    pub fn everything() -> Result<Catalog> {
+        Catalog::parse(FILES.into_iter().chain(DIMENSION_FILES))
     }
 
     /// The catalog that `files` define, one table each, parents before children.
@@ -77,6 +105,21 @@ impl Catalog {
     /// The selected table of this name.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// Only this table, as if there were no other.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when it is not selected.
+    pub fn alone(&self, name: &str) -> Result<Catalog> {
+        let selected = self.known_table(name)?.clone();
+        let defined = self.defined.iter().filter(|table| table.name == name).cloned().collect();
+        Ok(Catalog::of(defined, Arc::new([selected])))
+    }
+
+    /// Whether `column` (`TABLE.COLUMN`) is said of one of these tables.
+    pub fn has_table_of(&self, column: &str) -> bool {
+        column.split_once('.').is_some_and(|(table, _)| self.table(table).is_some())
     }
 
     /// All tables with all columns, selected or not.

@@ -44,13 +44,37 @@ impl Flattener {
     /// [`crate::error::Kind::Data`] when one day's column would exceed 2 GiB of text, which no page of the API does;
     /// otherwise [`crate::error::Kind::Bug`] only.
     pub fn flatten(&self, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
+        self.rows(chain, page, records, |object| self.start(object))
+    }
+
+    /// Flattens the raw `records` of a dimension, which all are rows of its snapshot of `day`.
+    ///
+    /// # Errors
+    /// Like [`Flattener::flatten`].
+    pub fn snapshot(&self, day: Day, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
+        let start = day.start().timestamp_micros();
+        self.rows(chain, page, records, |_| Ok((day, start)))
+    }
+
+    /// Flattens records into the days that `owner` gives them to, each with its place in the day's order.
+    fn rows(
+        &self,
+        chain: u32,
+        page: u32,
+        records: impl Iterator<Item = Bytes>,
+        owner: impl Fn(&Object) -> Result<(Day, i64), BadReason>,
+    ) -> Result<FlatPage> {
         let mut days: BTreeMap<Day, DayBuilder> = BTreeMap::new();
         let mut bad = Vec::new();
         let mut unknown = Unknown::default();
         for (index, raw) in (0..).zip(records) {
             let position = Position { chain, page, index };
-            let record = record::parse(&raw).and_then(|object| Ok((self.identify(&object, position)?, object)));
-            let ((day, key), object) = match record {
+            let record = record::parse(&raw).and_then(|object| {
+                let id = self.id(&object)?;
+                let (day, start) = owner(&object)?;
+                Ok((day, RecordKey { start, id, position }, object))
+            });
+            let (day, key, object) = match record {
                 Ok(record) => record,
                 Err(reason) => {
                     bad.push(BadRecord { position, reason, raw });
@@ -65,17 +89,19 @@ impl Flattener {
         Ok(FlatPage { days: days.collect::<Result<_>>()?, bad, unknown: unknown.0 })
     }
 
-    /// The record's key and the day that owns it.
-    fn identify(&self, object: &Object, position: Position) -> Result<(Day, RecordKey), BadReason> {
-        let id = match find(&self.tree.id, object) {
-            Some((_, Cell::Text(id))) if !id.is_empty() => id.into(),
-            _ => return Err(BadReason::NoId),
-        };
-        let (day, start) = match find(&self.tree.start, object) {
-            Some((_, Cell::Micros(start))) => (Day::of_micros(start).ok_or(BadReason::NoStart)?, start),
-            _ => return Err(BadReason::NoStart),
-        };
-        Ok((day, RecordKey { start, id, position }))
+    fn id(&self, object: &Object) -> Result<Box<str>, BadReason> {
+        match find(&self.tree.id, object) {
+            Some((_, Cell::Text(id))) if !id.is_empty() => Ok(id.into()),
+            _ => Err(BadReason::NoId),
+        }
+    }
+
+    /// When the record started, and the day that owns it.
+    fn start(&self, object: &Object) -> Result<(Day, i64), BadReason> {
+        match self.tree.start.as_ref().and_then(|start| find(start, object)) {
+            Some((_, Cell::Micros(start))) => Ok((Day::of_micros(start).ok_or(BadReason::NoStart)?, start)),
+            _ => Err(BadReason::NoStart),
+        }
     }
 }
 

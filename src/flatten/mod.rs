@@ -3,7 +3,8 @@
 //! One rule makes the tables (every array of objects is a table, an embedded object becomes prefixed columns,
 //! an array of scalars is a list column) and one definition makes the columns (`schemas/`). A record that
 //! cannot be read is set aside whole with its reason; a value that does not fit its column is kept in `extra`.
-//! Nothing is coerced and nothing is lost, except what the selection leaves out.
+//! Nothing is coerced and nothing is lost, except what the selection leaves out and the addresses that dimensions
+//! ignore.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,6 +23,7 @@
 //! In reading order: [`schema`] has the words of the schema files, [`catalog`] the tables of a run; `tree` compiles
 //! them, `record` parses, `walk` carries each value to its place, `cell` types it, `columns` and `tables` grow, `fold`
 //! adds up the metrics; [`batch`] is what comes out. [`describe`] shows the schemas to people and machines.
+//! `activity` says when something last happened in a record that is not kept.
 //!
 //! Records nested more than 127 levels deep are not read.
 
@@ -30,6 +32,7 @@ pub mod catalog;
 pub mod describe;
 pub mod schema;
 
+mod activity;
 mod cell;
 mod columns;
 mod flattener;
@@ -39,5 +42,7 @@ mod tables;
 mod tree;
 mod walk;
 
+pub use activity::last_activity;
 pub use catalog::Catalog;
 pub use flattener::Flattener;
+pub use walk::is_name;

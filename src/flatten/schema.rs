@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// The root table: one row a record, and the only table that is always exported.
 pub const ROOT_TABLE: &str = "conversations";
-/// The column that identifies a record; every table has it.
+/// The column that identifies a conversation; every table of conversations has it.
 pub const ID_COLUMN: &str = "conversation_id";
-/// The column whose UTC day owns a record; every table has it.
+/// The column whose UTC day owns a conversation; every table of conversations has it.
 pub const START_COLUMN: &str = "conversation_start";
+/// The column that identifies a row of a dimension.
+pub const DIMENSION_ID_COLUMN: &str = "id";
 
 /// One table as its schema file describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Table {
     pub place: String,
     /// The columns that tell a row from every other.
     pub primary_key: Vec<String>,
+    /// Fields that are not kept, not even in `extra`: addresses that follow from the ids beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
     /// Present where a row is one emission of a metric, which folds into the rows above it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emission: Option<Emission>,
@@ -269,7 +274,8 @@ pub(super) fn map_fields() -> (Arc<Field>, Arc<Field>) {
 impl Column {
     /// Whether a row may lack it: all but a record's identity and the ordinals.
     pub fn nullable(&self) -> bool {
-        !(matches!(self.source, Source::Index(_)) || self.name == ID_COLUMN || self.name == START_COLUMN)
+        let identity = [ID_COLUMN, START_COLUMN, DIMENSION_ID_COLUMN].contains(&self.name.as_str());
+        !(identity || matches!(self.source, Source::Index(_)))
     }
 
     /// Its Arrow field; the metadata holds unit and PII class only, as it is repeated in every file.

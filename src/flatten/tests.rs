@@ -364,3 +364,33 @@ fn names_that_may_be_data_are_not_repeated() {
     let expected = [("conversations.?".to_owned(), 3), ("conversations.someNewField".to_owned(), 1)];
     assert_eq!(flat.page.unknown, BTreeMap::from(expected));
 }
+
+#[test]
+fn a_dimension_is_rows_of_the_day_it_is_a_snapshot_of() {
+    let day: Day = "2025-01-31".parse().unwrap();
+    let flattener = Flattener::new(Arc::new(Catalog::dimensions().unwrap().alone("queues").unwrap())).unwrap();
+    let records = [
+        json!({"id": "q2", "name": "Sales", "division": {"id": "d1", "name": "Home", "selfUri": "/d1", "new": 1}, "selfUri": "/q2"}),
+        json!({"id": "q1", "name": 7, "memberCount": 3, "conversationStart": "2020-01-01T00:00:00Z"}),
+        json!({"name": "no id"}),
+    ];
+    let records = records.iter().map(|record| Bytes::from(record.to_string()));
+    let page = flattener.snapshot(day, 0, 2, records).unwrap();
+    assert_eq!(page.bad.iter().map(|bad| (bad.reason, bad.position.index)).collect::<Vec<_>>(), [(BadReason::NoId, 2)]);
+    assert_eq!(page.days.len(), 1);
+    assert_eq!(page.days[0].day, day);
+    let starts: Vec<_> = page.days[0].keys.iter().map(|key| key.start).collect();
+    assert_eq!(starts, [day.start().timestamp_micros(); 2]);
+
+    let flat = Flat { flattener, page };
+    assert_eq!(flat.texts("queues", "id"), [Some("q2".to_owned()), Some("q1".to_owned())]);
+    assert_eq!(flat.texts("queues", "division_id"), [Some("d1".to_owned()), None]);
+    assert_eq!(flat.ints("queues", "member_count"), [None, Some(3)]);
+    // Addresses are dropped; what is unknown, or of another type, is kept.
+    let kept = json!({"name": 7, "conversationStart": "2020-01-01T00:00:00Z"});
+    assert_eq!(flat.extras("queues"), [Some(json!({"division": {"new": 1}})), Some(kept)]);
+    assert_eq!(
+        flat.page.unknown.keys().collect::<Vec<_>>(),
+        ["queues.conversationStart", "queues.division.new", "queues.name"]
+    );
+}

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::catalog::Catalog;
-use super::schema::{Column, ColumnType, Fold, ID_COLUMN, START_COLUMN, Source, Table};
+use super::schema::{Column, ColumnType, DIMENSION_ID_COLUMN, Fold, ID_COLUMN, START_COLUMN, Source, Table};
 use crate::error::{Context, Error, Result};
 
 /// All defined tables, selected or not, parents before children; the first is the record itself.
@@ -13,8 +13,8 @@ pub(super) struct Tree {
     pub(super) tables: Vec<TablePlan>,
     /// Where a record's identity stands.
     pub(super) id: Lookup,
-    /// Where its start stands.
-    pub(super) start: Lookup,
+    /// Where its start stands; a dimension has none.
+    pub(super) start: Option<Lookup>,
 }
 
 /// How one object, or one entry of a map, becomes a row.
@@ -115,8 +115,8 @@ impl Tree {
     pub(super) fn compile(catalog: &Catalog) -> Result<Tree> {
         let defined = catalog.defined();
         let root = defined.first().ok_or_else(|| Error::bug("the catalog is empty"))?;
-        let identity = |column: &str| lookup(known(root, column)?);
-        let (id, start) = (identity(ID_COLUMN)?, identity(START_COLUMN)?);
+        let start = root.column(START_COLUMN).map(lookup).transpose()?;
+        let id = lookup(known(root, if start.is_some() { ID_COLUMN } else { DIMENSION_ID_COLUMN })?)?;
         let mut compiler = Compiler { catalog, plans: Vec::with_capacity(defined.len()), parents: Vec::new() };
         for (index, table) in defined.iter().enumerate() {
             compiler.table(index, table).context(|| format!("schema of table `{}`", table.name))?;
@@ -166,6 +166,12 @@ impl Compiler<'_> {
                 self.catalog.tables()[output].columns.iter().position(|selected| selected.name == column.name)
             });
             self.column(index, &levels, column, selected).context(|| format!("column `{}`", column.name))?;
+        }
+        for path in &table.ignored {
+            let leaf = Leaf { column: None, kind: ColumnType::String, choice: None };
+            if self.plans[index].node.field(path.split('.'))?.leaf.replace(leaf).is_some() {
+                return Err(Error::bug(format!("field `{path}` has a column and is ignored")));
+            }
         }
         Ok(())
     }

@@ -22,12 +22,16 @@ pub(super) struct Unknown(pub(super) BTreeMap<String, u64>);
 impl Unknown {
     /// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
     fn note(&mut self, place: &str, name: &str) {
-        const NAME_MAX: usize = 64;
-        let is_name = name.len() <= NAME_MAX
-            && name.starts_with(|first: char| first.is_ascii_alphabetic())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        *self.0.entry(format!("{place}.{}", if is_name { name } else { "?" })).or_default() += 1;
+        *self.0.entry(format!("{place}.{}", if is_name(name) { name } else { "?" })).or_default() += 1;
     }
+}
+
+/// Whether the name of a field looks like one of the API's, and not like data.
+pub fn is_name(name: &str) -> bool {
+    const NAME_MAX: usize = 64;
+    name.len() <= NAME_MAX
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// The walk over one record.

@@ -29,6 +29,11 @@ impl Protocol {
         }
     }
 
+    /// Whether it says up to when it is complete.
+    pub const fn promises(self) -> bool {
+        matches!(self, Protocol::Jobs)
+    }
+
     /// Records asked for in one call when nothing else is said.
     pub const fn page_size(self) -> u32 {
         match self {
@@ -67,6 +72,8 @@ pub enum Source {
     Page,
     /// Pages that were saved.
     Files,
+    /// The list of a dimension.
+    List,
 }
 
 impl From<Protocol> for Source {

@@ -4,9 +4,20 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use super::asked::Asked;
 use super::policy::{SlicePolicy, WINDOW_DAYS_MAX};
 use super::protocol::{Protocol, ProtocolChoice};
 use crate::time::{Day, Interval, Timestamp};
+
+/// Which conversations an interval brings, where the protocol leaves the choice: jobs do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Matching {
+    /// Those that started on its days.
+    #[default]
+    Start,
+    /// Those that were active in it as well: they show which earlier days have changed.
+    Activity,
+}
 
 /// Whole UTC days, at most [`WINDOW_DAYS_MAX`]; the unit of planning and of concurrency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +26,8 @@ pub struct Window {
     pub index: usize,
     /// Midnight to midnight.
     pub interval: Interval,
+    /// Which conversations are asked for.
+    pub matching: Matching,
 }
 
 /// What one page chain covers inside one window; the grain of retry and resume.
@@ -26,22 +39,11 @@ pub struct Slice {
     pub interval: Interval,
     /// How it is asked for.
     pub protocol: Protocol,
+    /// Which conversations are asked for.
+    pub matching: Matching,
 }
 
 impl Slice {
-    /// The slice of `part` that starts with the day `from`, as long as the policy allows; `None` behind its end.
-    pub fn starting(
-        window: usize,
-        part: Interval,
-        from: Day,
-        protocol: Protocol,
-        policy: &SlicePolicy,
-    ) -> Option<Slice> {
-        let to = part.to().min(from.plus(policy.days(protocol)).start());
-        let interval = Interval::new(from.start().max(part.from()), to).ok()?;
-        Some(Slice { window, interval, protocol })
-    }
-
     /// Every day that the slice owns.
     pub fn days(&self) -> impl Iterator<Item = Day> + use<> {
         self.interval.days()
@@ -51,6 +53,12 @@ impl Slice {
     /// the API returns a conversation for any part of the day it started on.
     pub fn owns(&self, day: Day) -> bool {
         self.interval.intersection(&day.interval()).is_some()
+    }
+
+    /// Whether it brings what was active in it, so that a conversation of another day shows that this day has changed.
+    /// What the other ways bring of other days are the neighbours of an inclusive bound.
+    pub fn brings_active(&self) -> bool {
+        self.protocol == Protocol::Jobs && self.matching == Matching::Activity
     }
 
     /// The two halves, cut at a midnight while there is one inside.
@@ -73,10 +81,10 @@ impl fmt::Display for Slice {
     }
 }
 
-/// The windows of a request: its range widened to whole days, cut from the start into pieces of
-/// [`WINDOW_DAYS_MAX`].
-pub fn windows(request: &Interval) -> Vec<Window> {
-    cut(request.whole_days(), WINDOW_DAYS_MAX).enumerate().map(|(index, interval)| Window { index, interval }).collect()
+/// The windows of a request: its days, cut into pieces of at most [`WINDOW_DAYS_MAX`] without a gap inside.
+pub fn windows(asked: &Asked, matching: Matching) -> Vec<Window> {
+    let pieces = asked.stretches().into_iter().flat_map(|stretch| cut(stretch, WINDOW_DAYS_MAX));
+    pieces.enumerate().map(|(index, interval)| Window { index, interval, matching }).collect()
 }
 
 impl Window {
@@ -96,7 +104,19 @@ impl Window {
 
     /// All slices of `part` of this window under one policy.
     pub fn slices(&self, part: Interval, protocol: Protocol, policy: &SlicePolicy) -> Vec<Slice> {
-        cut(part, policy.days(protocol)).map(|interval| Slice { window: self.index, interval, protocol }).collect()
+        cut(part, policy.days(protocol)).map(|interval| self.slice(interval, protocol)).collect()
+    }
+
+    /// The slice of `part` of this window that starts with the day `from`, as long as the policy allows; `None`
+    /// behind its end.
+    pub fn starting(&self, part: Interval, from: Day, protocol: Protocol, policy: &SlicePolicy) -> Option<Slice> {
+        let to = part.to().min(from.plus(policy.days(protocol)).start());
+        let interval = Interval::new(from.start().max(part.from()), to).ok()?;
+        Some(self.slice(interval, protocol))
+    }
+
+    fn slice(&self, interval: Interval, protocol: Protocol) -> Slice {
+        Slice { window: self.index, interval, protocol, matching: self.matching }
     }
 }
 
@@ -121,9 +141,13 @@ mod tests {
         Interval::new(parse_timestamp(from).unwrap(), parse_timestamp(to).unwrap()).unwrap()
     }
 
+    fn of(range: Interval) -> Vec<Window> {
+        windows(&range.into(), Matching::Start)
+    }
+
     #[test]
     fn auto_is_jobs_up_to_the_last_promised_midnight_and_query_after_it() {
-        let window = windows(&interval("2025-01-01T00:00:00Z", "2025-01-11T00:00:00Z"))[0];
+        let window = of(interval("2025-01-01T00:00:00Z", "2025-01-11T00:00:00Z"))[0];
         let parts = |available: &str| -> Vec<(i64, Protocol)> {
             window
                 .parts(ProtocolChoice::Auto, parse_timestamp(available))
@@ -138,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_year_is_twelve_windows_of_thirty_days_and_one_of_five() {
-        let year = windows(&interval("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"));
+        let year = of(interval("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"));
         let days: Vec<_> = year.iter().map(|w| w.interval.length().num_days()).collect();
         assert_eq!(days, [[30; 12].as_slice(), &[5]].concat());
     }
@@ -152,7 +176,7 @@ mod tests {
             let policy = SlicePolicy { filtered, records_per_day: Some(rate) };
             for protocol in [Protocol::Query, Protocol::Jobs, Protocol::Cursor, Protocol::Page] {
                 let mut at = request.whole_days().from();
-                for window in windows(&request) {
+                for window in of(request) {
                     prop_assert!(window.interval.length() <= TimeDelta::days(WINDOW_DAYS_MAX));
                     for slice in window.slices(window.interval, protocol, &policy) {
                         prop_assert_eq!(slice.interval.from(), at);
@@ -166,10 +190,35 @@ mod tests {
         }
 
         #[test]
+        fn windows_hold_the_days_that_are_asked_for_and_no_other(days in proptest::collection::btree_set(0i64..400, 0..200)) {
+            let first: Day = "2024-12-20".parse().unwrap();
+            let days: Vec<Day> = days.into_iter().map(|n| first.plus(n)).collect();
+            let asked: Asked = days.iter().map(|day| day.interval()).collect();
+            let windows = windows(&asked, Matching::Start);
+            let covered: Vec<Day> = windows.iter().flat_map(|window| window.interval.days()).collect();
+            prop_assert_eq!(&covered, &days);
+            prop_assert!(windows.iter().all(|window| window.interval.length() <= TimeDelta::days(WINDOW_DAYS_MAX)));
+            prop_assert!(windows.iter().enumerate().all(|(n, window)| window.index == n));
+            prop_assert_eq!(asked.hull().map(|hull| hull.days().count()), days.last().map(|last| {
+                (last.date() - days[0].date()).num_days() as usize + 1
+            }));
+        }
+
+        #[test]
+        fn what_is_asked_of_a_range_is_the_range(from_min in 0i64..10_000, length_min in 1i64..20_000) {
+            let from = parse_timestamp("2025-01-01T00:00:00Z").unwrap() + TimeDelta::minutes(from_min);
+            let range = Interval::new(from, from + TimeDelta::minutes(length_min)).unwrap();
+            let asked = Asked::from(range);
+            prop_assert_eq!(asked.hull(), Some(range));
+            prop_assert_eq!(asked.parts().map(|(_, part)| part.length()).sum::<TimeDelta>(), range.length());
+            prop_assert!(asked.parts().all(|(day, part)| day.interval().covers(part)));
+        }
+
+        #[test]
         fn halving_ends_and_loses_nothing(days in 1i64..31) {
             let from = parse_timestamp("2025-01-01T00:00:00Z").unwrap();
             let whole = Interval::new(from, from + TimeDelta::days(days)).unwrap();
-            let slice = Slice { window: 0, interval: whole, protocol: Protocol::Query };
+            let slice = of(whole)[0].slice(whole, Protocol::Query);
             let (a, b) = slice.halves().unwrap();
             prop_assert_eq!((a.interval.from(), b.interval.to()), (whole.from(), whole.to()));
             prop_assert_eq!(a.interval.to(), b.interval.from());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Answer, not_found};
+use super::listing::LISTS;
 use crate::api::transport::Request;
 
 /// The endpoints of the simulated API. One path speaks three dialects, which count as three endpoints.
@@ -32,6 +33,20 @@ pub enum Endpoint {
     Delete,
     /// `GET /api/v2/organizations/me`.
     Organization,
+    /// `GET /api/v2/routing/queues`.
+    Queues,
+    /// `GET /api/v2/users`.
+    Users,
+    /// `GET /api/v2/routing/wrapupcodes`.
+    WrapUpCodes,
+    /// `GET /api/v2/routing/skills`.
+    Skills,
+    /// `GET /api/v2/authorization/divisions`.
+    Divisions,
+    /// `GET /api/v2/flows`.
+    Flows,
+    /// `GET /api/v2/teams`.
+    Teams,
 }
 
 const DETAILS: &str = "/api/v2/analytics/conversations/details/";
@@ -65,6 +80,10 @@ impl Call {
                 let (endpoint, job) = of_job(method, rest).ok_or_else(|| not_found(path))?;
                 (Some(endpoint), Some(job.to_owned()))
             }
+            ("GET", _, None) => match LISTS.iter().find(|(list, _)| *list == path) {
+                Some((_, endpoint)) => (Some(*endpoint), None),
+                None => return Err(not_found(path)),
+            },
             _ => return Err(not_found(path)),
         };
         let body = match endpoint {

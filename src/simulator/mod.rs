@@ -17,6 +17,8 @@
 //!   silently, as users found out; cursors need URL-encoding, the availability date has no milliseconds.
 //! - **The tutorials' dialects**, told apart by `startTime` and `dateFrom`: their ends are inclusive, as their
 //!   examples (`23:59:59Z`) have it.
+//! - **The organisation's lists**: queues, users, wrap-up codes, skills, divisions, flows and teams, page by page; every
+//!   id of these kinds in a conversation is in its list.
 //! - **OAuth** with client credentials, ten tokens at a time; **the rate limit** as a fixed window of 60 s a token,
 //!   with its headers and the 429 of the API.
 //!
@@ -35,6 +37,7 @@ mod faults;
 mod filter;
 mod jobs;
 mod listener;
+mod listing;
 mod query;
 mod rules;
 mod service;

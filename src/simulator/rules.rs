@@ -45,6 +45,8 @@ pub struct Rules {
     pub cursor_page_size: u64,
     /// Largest page of either tutorial dialect.
     pub page_size_max: u64,
+    /// Largest page of a list of entities.
+    pub list_page_size_max: u64,
     /// Longest interval of a job, in days.
     pub job_days_max: i64,
     /// Jobs that may be queued or running at once.
@@ -82,6 +84,7 @@ impl Default for Rules {
             cursor_days_max: 30,
             cursor_page_size: 100,
             page_size_max: 1_000,
+            list_page_size_max: 500,
             job_days_max: 31,
             jobs_concurrent_max: 5,
             job_queued: Duration::from_secs(1),

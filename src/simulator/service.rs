@@ -9,10 +9,11 @@ use super::answer::{Answer, Body, Broken, Reply};
 use super::call::{Call, Endpoint};
 use super::catalog::{Catalog, lock};
 use super::faults::{Action, Faults, Subject};
+use super::listing::LISTS;
 use super::rules::{RetryHint, Rules};
 use super::state::{Counts, State, after, before};
 use super::world::{Dice, Millis, Stream, World, WorldSettings};
-use super::{jobs, query, token, tutorials};
+use super::{jobs, listing, query, token, tutorials};
 use crate::api::transport::{Request, Response};
 use crate::time::{Clock, Timestamp};
 
@@ -141,6 +142,7 @@ impl Service {
             Endpoint::Cursor => tutorials::cursor_page_number(call),
             Endpoint::Page => tutorials::page_number(call),
             Endpoint::Results => Some(jobs::page_number(call)),
+            endpoint if LISTS.iter().any(|(_, list)| *list == endpoint) => listing::page_number(call),
             _ => None,
         };
         let mut state = lock(&self.state);
@@ -190,6 +192,13 @@ impl Service {
             Endpoint::Job => jobs::status(self, call, now),
             Endpoint::Results => jobs::results(self, call, now, earlier),
             Endpoint::Delete => jobs::delete(self, call),
+            Endpoint::Queues
+            | Endpoint::Users
+            | Endpoint::WrapUpCodes
+            | Endpoint::Skills
+            | Endpoint::Divisions
+            | Endpoint::Flows
+            | Endpoint::Teams => listing::list(self, call, now),
         };
         let mut answer = answer.unwrap_or_else(|refusal| refusal);
         answer.headers.extend(limits);

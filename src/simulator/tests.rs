@@ -170,7 +170,7 @@ async fn limits_answer_in_the_words_of_the_api() {
     assert!(limits.iter().all(|body| client.query(body).0 == 200));
     let long = json!({"interval": "x".repeat(512_000)});
     assert_eq!(client.query(&long).0, 413);
-    assert_eq!(client.call("GET", "/api/v2/users", &Value::Null).0, 404);
+    assert_eq!(client.call("GET", "/api/v2/stations", &Value::Null).0, 404);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
 use crate::api::verdict::{Rejection, disguised};
 use crate::error::{Error, Kind, Result};
-use crate::plan::Protocol;
+use crate::plan::{Matching, Protocol};
 use crate::time::{Interval, Timestamp};
 
 /// Why a chain ended before its end.
@@ -73,6 +73,8 @@ pub(super) struct Chain<'a> {
     pub(super) protocol: Protocol,
     /// What is asked for.
     pub(super) part: Interval,
+    /// Which conversations of it.
+    pub(super) matching: Matching,
     pub(super) ordinal: u32,
     /// Records asked for in one answer.
     pub(super) size: u32,

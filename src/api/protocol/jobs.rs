@@ -13,7 +13,7 @@ use super::{JOBS_PATH, body};
 use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::complaint::quote;
 use crate::error::{Error, Result};
-use crate::plan::Protocol;
+use crate::plan::{Matching, Protocol};
 
 /// The first wait for a job; each further one is twice as long.
 const POLL_FIRST: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ async fn submit(walk: &mut Walk<'_>) -> Result<String, Stop> {
         "interval": chain.part.to_string(),
         "order": "asc",
         "orderBy": "conversationStart",
-        "startOfDayIntervalMatching": settings.start_of_day_matching,
+        "startOfDayIntervalMatching": chain.matching == Matching::Start,
     });
     // Too many jobs at a time is a 429 here, and may last as long as the other jobs do.
     let call = Call::post(JOBS_PATH, &body(own, settings.wanted.filters.wire(Protocol::Jobs)?))

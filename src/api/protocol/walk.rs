@@ -52,7 +52,7 @@ async fn walk(source: &Source, slice: &Slice, chain_base: u32, tx: &Sender<Deliv
         return Ok(Fetched::nothing(source.client.now()));
     };
     let size = source.settings.wanted.page_size(protocol);
-    let chain = Chain { source, tx, protocol, part: whole, ordinal: chain_base, size };
+    let chain = Chain { source, tx, protocol, part: whole, matching: slice.matching, ordinal: chain_base, size };
     let mut walk =
         Walk { chain, done: Tally::default(), open: Tally::default(), availability: None, observed_at: None };
     // The parts that are left, the next one last.

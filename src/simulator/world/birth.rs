@@ -24,7 +24,7 @@ const LINGERING: f64 = 0.04;
 const ORPHANED: f64 = 0.15;
 /// Share of the conversations that change days after their start.
 const LATE: f64 = 0.06;
-/// Share of the late changes that come after 10 to 20 days instead of 1 to 3.
+/// Share of the late changes that come after 10 to 20 days instead of 1 to 3; replies among them after 25 to 55.
 const VERY_LATE: f64 = 0.15;
 /// Share of the conversations that are deleted days after their start.
 const DELETED: f64 = 0.005;
@@ -152,11 +152,14 @@ fn late(settings: &WorldSettings, start: Millis, day: i64, number: u32, lingers:
     if !dice.chance(LATE) {
         return None;
     }
-    let after = if dice.chance(VERY_LATE) { dice.between(10 * DAY, 20 * DAY) } else { dice.between(DAY, 3 * DAY) };
-    let change = CHANGES[dice.weighted(CHANGES.iter().map(|c| c.1))].0;
-    // What has not ended cannot be opened again.
-    let change = if lingers && change == Change::Reopened { Change::WrapUp } else { change };
-    Some((start.plus(after), change))
+    let very_late = dice.chance(VERY_LATE);
+    let after = if very_late { dice.between(10 * DAY, 20 * DAY) } else { dice.between(DAY, 3 * DAY) };
+    match CHANGES[dice.weighted(CHANGES.iter().map(|c| c.1))].0 {
+        // What has not ended cannot be opened again.
+        Change::Reopened if lingers => Some((start.plus(after), Change::WrapUp)),
+        Change::Reopened if very_late => Some((start.plus(dice.between(25 * DAY, 55 * DAY)), Change::Reopened)),
+        change => Some((start.plus(after), change)),
+    }
 }
 
 fn deleted(settings: &WorldSettings, start: Millis, day: i64, number: u32) -> Option<Millis> {

@@ -20,6 +20,7 @@ pub(crate) enum Stream {
     Tokens,
     Calls,
     Faults,
+    Directory,
 }
 
 /// A seeded source of decisions.

@@ -11,6 +11,7 @@ mod birth;
 mod decorate;
 mod dice;
 mod digital;
+mod directory;
 mod model;
 mod org;
 mod quality;
@@ -50,7 +51,7 @@ pub struct WorldSettings {
     /// Some callbacks, e-mails and messages stay open for days and weeks (at most 60 days), a few for ever.
     pub long_lived: bool,
     /// 6 % of the conversations change 1 to 3 days after their start, some after 10 to 20: a wrap-up, an
-    /// evaluation, a survey or a resolution is added, or the conversation is opened again.
+    /// evaluation, a survey or a resolution is added, or the conversation is opened again, some of them after 25 to 55.
     pub late_changes: bool,
     /// 0.5 % of the conversations vanish 2 to 12 days after their start.
     pub deletions: bool,

@@ -32,6 +32,8 @@ pub(crate) struct Named {
 pub(crate) struct Organisation {
     pub(crate) id: Text,
     pub(crate) name: Text,
+    pub(crate) divisions: Vec<Text>,
+    pub(crate) teams: Vec<Text>,
     pub(crate) queues: Vec<Queue>,
     pub(crate) users: Vec<User>,
     pub(crate) skills: Vec<Text>,
@@ -107,6 +109,8 @@ impl Organisation {
         Organisation {
             id,
             name,
+            divisions,
+            teams,
             queues,
             users,
             skills,
