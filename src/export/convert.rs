@@ -12,13 +12,14 @@ use tokio::sync::mpsc;
 use super::days::{Observer, Publisher, Publishing};
 use super::documents::{self, Documents};
 use super::record::Recorder;
-use super::workshop::{PAGES_WAITING_MAX, Workshop};
-use super::{Means, Report, Settings, begin};
+use super::workshop::{Owner, PAGES_WAITING_MAX, Workshop};
+use super::{Means, Report, Settings, begin, conclude, resume};
 use crate::api::envelope::Envelope;
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::lake::publish::Observation;
 use crate::plan::Source;
+use crate::plan::due::LOOKBACK;
 use crate::time::Clock;
 
 /// Conversations that stand alone in their documents are gathered into pages of this size.
@@ -60,18 +61,21 @@ pub async fn convert(
     stop: impl Future<Output = Error>,
 ) -> Report {
     let clock = means.clock;
-    let recorder = Recorder::start(&settings, None, &[], clock.now(), Arc::clone(&means.watch));
-    let outcome = async {
-        let (workshop, publisher) = begin(&settings, means, &recorder)?;
-        let outcome = tokio::select! {
-            outcome = run(&settings, inputs, &workshop, &publisher, &recorder, clock) => outcome,
-            error = stop => Err(error),
-        };
-        publisher.finish().await;
-        outcome
-    }
-    .await;
-    recorder.finish(outcome.err(), clock.now())
+    let recorder = Recorder::start(&settings, None, clock.now(), Arc::clone(&means.watch));
+    let (workshop, publisher) = match begin(&settings, means, &recorder) {
+        Ok(begun) => begun,
+        Err(error) => return recorder.finish(Some(error), clock.now()),
+    };
+    let work = async {
+        let begun = resume::begun(&recorder, None);
+        publisher.with_run(move |run| run.lake().history().begin(&begun)).await?;
+        run(&settings, inputs, &workshop, &publisher, &recorder, clock).await
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        error = stop => Err(error),
+    };
+    conclude(&publisher, &recorder, outcome, clock).await
 }
 
 async fn run(
@@ -84,7 +88,8 @@ async fn run(
 ) -> Result<()> {
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
     let reading = tokio::task::spawn_blocking(move || read(&inputs, &pages));
-    let gathered = workshop.gather(delivered, |_| true, |records| recorder.page(records)).await;
+    let gathered =
+        workshop.gather(delivered, Owner { slice: None, now: clock.now() }, |records| recorder.page(records)).await;
     let read = reading.await.map_err(|e| Error::bug("the reader died").source(e))?;
     let mut harvest = gathered?;
     recorder.harvested(&harvest);
@@ -94,6 +99,7 @@ async fn run(
         forced: false,
         availability: None,
         observed_at: clock.now(),
+        lookback: LOOKBACK,
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
     };

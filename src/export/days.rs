@@ -1,8 +1,9 @@
 //! The lake's side of the pipeline: what a harvest holds is published, day by day, on threads that may block.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::Semaphore;
@@ -15,17 +16,17 @@ use crate::error::{Error, Result};
 use crate::flatten::batch::DayBatch;
 use crate::lake::Run;
 use crate::lake::assemble::TableSpec;
-use crate::lake::layout::TableName;
+use crate::lake::layout::Dataset;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
-use crate::lake::receipt::Receipt;
+use crate::lake::receipt::{Counts, Receipt};
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
 /// Days published at the same time. Each is encoded on all processors, so more would only take memory.
 const PUBLISHING_MAX: usize = 2;
-/// How long after its end a day may still change at the source.
-const LOOKBACK: TimeDelta = TimeDelta::days(7);
+/// How long a run that ends waits for the publishes that have begun.
+const FINISHING_MAX: Duration = Duration::from_secs(8);
 
 /// How and when a day was observed.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Observer {
     pub(super) forced: bool,
     pub(super) availability: Option<Timestamp>,
     pub(super) observed_at: Timestamp,
+    /// How long after its end a day may still change.
+    pub(super) lookback: TimeDelta,
     /// Records of days that the fetch does not own.
     pub(super) out_of_window: u64,
     /// Records that could not be read; which day they are of is not known.
@@ -60,17 +63,8 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn begin(settings: &Settings, means: &Means, recorder: Arc<Recorder>) -> Result<Publisher> {
-        let catalog = means.flattener.catalog();
-        let specs: Result<Vec<TableSpec>> = catalog
-            .tables()
-            .iter()
-            .zip(catalog.schemas())
-            .map(|(table, schema)| {
-                let name = TableName::new(&table.name)?;
-                Ok(TableSpec { name, schema: Arc::clone(schema), version: table.version })
-            })
-            .collect();
-        let run = means.lake.begin(recorder.run_id(), specs?.into(), means.clock)?;
+        let specs = TableSpec::of(means.flattener.catalog())?;
+        let run = means.lake.begin(recorder.run_id(), Dataset::Conversations, specs, means.clock)?;
         Ok(Publisher {
             quarantine: Arc::new(run.quarantine()),
             run: Arc::new(run),
@@ -88,8 +82,7 @@ impl Publisher {
     /// Checks the organization that the source says it is against the lake's, and notes it there the first time.
     pub(super) async fn identify(&self, organization: Option<String>) -> Result<()> {
         let Some(organization) = organization else { return Ok(()) };
-        let lake = Arc::clone(self.run.lake());
-        self.blocking(move || lake.identify(&organization)).await
+        self.with_run(move |run| run.lake().identify(&organization)).await
     }
 
     /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
@@ -102,21 +95,30 @@ impl Publisher {
         self.blocking(move || {
             quarantine.add(Origin { place: &place, day: None }, &bad)?;
             for (body, reason) in refused {
-                let kept = quarantine.keep_response(&body)?;
-                tracing::warn!("{place}: an answer was refused ({reason}); it is kept as `{kept}`");
+                if let Some(kept) = quarantine.keep_response(&body)? {
+                    tracing::warn!("{place}: an answer was refused ({reason}); it is kept as `{kept}`");
+                }
             }
             Ok(())
         })
         .await
     }
 
-    /// Marks `days` that the lake holds as seen to have changed.
-    pub(super) async fn mark_dirty(&self, days: BTreeSet<Day>, seen_at: Timestamp) -> Result<()> {
-        if days.is_empty() {
+    /// Marks the days that were `active` after the lake had looked at them.
+    pub(super) async fn mark_dirty(&self, active: BTreeMap<Day, Timestamp>, seen_at: Timestamp) -> Result<()> {
+        if active.is_empty() {
             return Ok(());
         }
+        self.with_run(move |run| run.mark_dirty(active, seen_at).map(drop)).await
+    }
+
+    /// Does `work` on a thread that may block.
+    pub(super) async fn with_run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Run) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let run = Arc::clone(&self.run);
-        self.blocking(move || run.mark_dirty(days, seen_at).map(drop)).await
+        self.blocking(move || work(&run)).await
     }
 
     /// What `batches` say about the part `asked` of `day`.
@@ -128,7 +130,7 @@ impl Publisher {
             source: by.source,
             availability: by.availability,
             observed_at: by.observed_at,
-            settled_before: by.observed_at - LOOKBACK,
+            settled_before: by.observed_at - by.lookback,
             out_of_window: by.out_of_window,
             quarantined: by.quarantined,
             moved: Arc::new(HashSet::new()),
@@ -151,16 +153,20 @@ impl Publisher {
             let Some(day) = report(&observation, outcome?) else {
                 return Ok(Publishing::Doubtful(Box::new(observation)));
             };
-            recorder.day(day, observation.batches.first().and_then(Sample::of));
+            let sample = if recorder.wants_sample() { sample(&run, &observation) } else { None };
+            recorder.day(day, sample);
             Ok(Publishing::Done)
         })
         .await
     }
 
-    /// Waits for publishes that have begun. None begins any more: a task that was given up may still be running.
+    /// Waits for publishes that have begun, but not longer than a scheduler waits before it kills: what does not end
+    /// in time is not committed, which is safe. None begins any more: a task that was given up may still be running.
     pub(super) async fn finish(&self) {
-        // Closed only here, so this ends when the last permit is back.
-        let _all = self.permits.acquire_many(PUBLISHING_MAX as u32).await;
+        let all = self.permits.acquire_many(PUBLISHING_MAX as u32);
+        if tokio::time::timeout(FINISHING_MAX, all).await.is_err() {
+            tracing::warn!("a publish that takes longer was given up: its day is fetched again by the next run");
+        }
         self.permits.close();
     }
 
@@ -169,27 +175,44 @@ impl Publisher {
     }
 }
 
+/// One conversation that the lake may hold.
+fn sample(run: &Run, observation: &Observation) -> Option<Sample> {
+    let forgotten = run.lake().forgotten().ok()?;
+    observation.batches.iter().find_map(|batch| {
+        let record = batch.keys.iter().position(|key| !forgotten.contains(&key.id))?;
+        Sample::of(batch, record)
+    })
+}
+
 /// What became of the day; `None` while that is in doubt.
 fn report(observation: &Observation, outcome: Outcome) -> Option<DayReport> {
     let new = |outcome| DayReport::new(observation.day, outcome, observation.source);
     let kept = |reason| DayReport { reason: Some(reason), ..new(DayOutcome::Kept) };
     match outcome {
-        Outcome::Published(receipt) => Some(held(new(DayOutcome::Published), &receipt)),
-        Outcome::Unchanged(receipt) => Some(held(new(DayOutcome::Unchanged), &receipt)),
+        Outcome::Published(receipt) => {
+            let vanished = receipt.counts.vanished;
+            Some(DayReport { vanished, ..seen(new(DayOutcome::Published), &receipt) })
+        }
+        // What vanished from these files had vanished before.
+        Outcome::Unchanged(receipt) => Some(seen(new(DayOutcome::Unchanged), &receipt)),
         Outcome::Kept { reason } => Some(kept(reason.to_owned())),
-        Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation"))),
+        Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation, or is about to"))),
         Outcome::NeedsConfirmation { .. } => None,
     }
 }
 
+/// What the lake holds of the day, and what the fetch brought beside it.
+fn seen(report: DayReport, receipt: &Receipt) -> DayReport {
+    let Counts { duplicates, forgotten, .. } = receipt.counts;
+    DayReport { duplicates, forgotten, ..held(report, receipt) }
+}
+
 /// What the lake holds of the day, by its receipt.
-fn held(report: DayReport, receipt: &Receipt) -> DayReport {
+pub(super) fn held(report: DayReport, receipt: &Receipt) -> DayReport {
     DayReport {
         state: Some(receipt.state.name()),
         conversations: receipt.counts.conversations,
         rows: receipt.files.iter().map(|file| (file.table.to_string(), file.rows)).collect(),
-        duplicates: receipt.counts.duplicates,
-        vanished: receipt.counts.vanished,
         ..report
     }
 }

@@ -38,12 +38,27 @@ pub struct ExpectedWindow {
 /// What is known without asking: the slices, and the fewest calls that they take.
 pub fn expect(plan: &[Window], protocol: ProtocolChoice, wanted: &Wanted, now: Timestamp) -> Expectation {
     let policy = SlicePolicy { filtered: !wanted.filters.is_empty(), records_per_day: None };
+    price(plan, protocol, wanted, Some(now - AVAILABILITY_LAG), &policy)
+}
+
+/// The slices that `policy` makes, and their calls at the volume that it knows.
+pub(super) fn price(
+    plan: &[Window],
+    protocol: ProtocolChoice,
+    wanted: &Wanted,
+    availability: Option<Timestamp>,
+    policy: &SlicePolicy,
+) -> Expectation {
     let windows = plan.iter().map(|window| {
-        let parts = window.parts(protocol, Some(now - AVAILABILITY_LAG));
+        let parts = window.parts(protocol, availability);
         let slices: Vec<Slice> =
-            parts.into_iter().flat_map(|(part, protocol)| window.slices(part, protocol, &policy)).collect();
-        let calls = slices.iter().map(|slice| Api::expected_calls(slice.protocol, 0, 1)).sum();
-        ExpectedWindow { from: window.interval.from(), to: window.interval.to(), slices: slices.len() as u64, calls }
+            parts.into_iter().flat_map(|(part, protocol)| window.slices(part, protocol, policy)).collect();
+        let calls = slices.iter().map(|slice| {
+            let records = policy.records_per_day.unwrap_or(0) * slice.days().count() as u64;
+            Api::expected_calls(slice.protocol, records, wanted.page_size(slice.protocol))
+        });
+        let (from, to) = (window.interval.from(), window.interval.to());
+        ExpectedWindow { from, to, slices: slices.len() as u64, calls: calls.sum() }
     });
     sum(windows.collect(), None)
 }

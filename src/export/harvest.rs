@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::flatten::batch::{BadRecord, DayBatch, FlatPage};
 use crate::lake::spill::Spill;
-use crate::time::Day;
+use crate::time::{Day, Timestamp};
 
 /// Bytes of rows that all harvests of a run may hold together; what is beyond it waits on disk.
 #[derive(Debug)]
@@ -40,10 +40,25 @@ pub(super) struct Seen {
     pub(super) records: u64,
     /// Records of days that the slice does not own.
     pub(super) out_of_window: u64,
-    /// Those days.
-    pub(super) foreign_days: BTreeSet<Day>,
+    /// Those days, and when something last happened in their conversations.
+    pub(super) active: BTreeMap<Day, Timestamp>,
     /// Fields that the schema does not know, by path.
     pub(super) unknown: BTreeMap<String, u64>,
+}
+
+/// What a page brought of days that its slice does not own.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    pub(super) records: u64,
+    /// By day, when something last happened in its conversations.
+    pub(super) active: BTreeMap<Day, Timestamp>,
+}
+
+/// Keeps the later moment of each day.
+fn later(into: &mut BTreeMap<Day, Timestamp>, from: BTreeMap<Day, Timestamp>) {
+    for (day, at) in from {
+        into.entry(day).and_modify(|latest| *latest = at.max(*latest)).or_insert(at);
+    }
 }
 
 /// What the pages of one slice became so far.
@@ -73,25 +88,21 @@ impl Harvest {
         }
     }
 
-    /// Takes in a flattened page of `chain`. Rows of days that `owns` refuses are counted and dropped.
-    /// Returns whether the run's rows are beyond the budget.
-    pub(super) fn add(&mut self, chain: u32, page: FlatPage, owns: impl Fn(Day) -> bool) -> bool {
+    /// Takes in a flattened page of `chain`, and what was on it of other days. Returns whether the run's rows are
+    /// beyond the budget.
+    pub(super) fn add(&mut self, chain: u32, page: FlatPage, foreign: Foreign) -> bool {
         let mut beyond = false;
         let seen = self.seen.entry(chain).or_default();
         for batch in page.days {
-            let records = batch.keys.len() as u64;
-            seen.records += records;
-            if owns(batch.day) {
-                let bytes = batch.bytes();
-                self.held += bytes;
-                beyond |= self.budget.add(bytes);
-                self.days.entry(batch.day).or_default().push(batch);
-            } else {
-                seen.out_of_window += records;
-                seen.foreign_days.insert(batch.day);
-            }
+            seen.records += batch.keys.len() as u64;
+            let bytes = batch.bytes();
+            self.held += bytes;
+            beyond |= self.budget.add(bytes);
+            self.days.entry(batch.day).or_default().push(batch);
         }
-        seen.records += page.bad.len() as u64;
+        seen.records += foreign.records + page.bad.len() as u64;
+        seen.out_of_window += foreign.records;
+        later(&mut seen.active, foreign.active);
         for (path, count) in page.unknown {
             *seen.unknown.entry(path).or_default() += count;
         }
@@ -105,7 +116,7 @@ impl Harvest {
         for seen in self.seen.values() {
             total.records += seen.records;
             total.out_of_window += seen.out_of_window;
-            total.foreign_days.extend(&seen.foreign_days);
+            later(&mut total.active, seen.active.clone());
             for (path, count) in &seen.unknown {
                 *total.unknown.entry(path.clone()).or_default() += count;
             }

@@ -4,38 +4,50 @@
 //! ```text
 //! window ─▶ slice ─▶ api::fetch ─(bounded channel)─▶ Workshop::gather ─▶ Harvest ─▶ lake::publish, day by day
 //! ```
+//! `pipeline` is that way. What goes through it is a set of days: a range without what an interrupted run had done
+//! (`resume`), or what is due (`sync`).
 
+mod compare;
 mod convert;
 mod days;
+mod dimensions;
 mod documents;
 mod expect;
 mod harvest;
+mod pipeline;
 mod record;
 mod report;
+mod resume;
+mod sync;
 mod workshop;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+pub use compare::{DayCount, count_days};
 pub use convert::{Input, convert};
+pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Expectation, ExpectedWindow, expect, probe};
 pub use report::{DayOutcome, DayReport, ErrorReport, Report, Sample, Totals, WindowReport};
+pub use sync::{Outlook, SyncRequest, outlook, sync};
 
-use days::{Observer, Publisher, Publishing};
-use harvest::Harvest;
+use days::Publisher;
+use pipeline::{Exporter, Manner};
 use record::Recorder;
-use workshop::{PAGES_WAITING_MAX, Workshop};
+use workshop::Workshop;
 
-use crate::api::{Api, Fetched};
-use crate::error::{Context, Error, Result};
+use crate::api::Api;
+use crate::error::{Error, Kind, Result};
 use crate::flatten::Flattener;
 use crate::lake::Lake;
-use crate::lake::publish::Observation;
-use crate::plan::{Protocol, ProtocolChoice, Slice, SlicePolicy, Window, windows};
-use crate::time::{Clock, Day, Interval, Timestamp};
+use crate::plan::due::LOOKBACK;
+use crate::plan::{Asked, Matching, ProtocolChoice};
+use crate::time::{Clock, Interval};
+
+/// How long a run that is told to stop waits for each of its last words to be written.
+const PARTING_MAX: Duration = Duration::from_millis(500);
 
 /// What an export or a conversion does beside the source and the lake.
 #[derive(Clone, Debug)]
@@ -57,14 +69,16 @@ pub struct Settings {
 /// What an export asks for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The conversations' start, half-open, not in the future.
-    pub asked: Interval,
+    /// The conversations' start, not in the future.
+    pub asked: Asked,
     /// How they are paged.
     pub protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub filtered: bool,
     /// Slices in flight at the same time.
     pub concurrency: usize,
+    /// Leave out the days that the lake holds as far as they are asked for.
+    pub missing_only: bool,
 }
 
 /// What a run tells while it goes on.
@@ -91,7 +105,8 @@ pub struct Means {
     pub watch: Watch,
 }
 
-/// Exports `request` from `api` and says what became of it; errors are in the report.
+/// Exports `request` from `api` and says what became of it; errors are in the report. Days that an interrupted run of
+/// the same request has published are not fetched again.
 ///
 /// `stop` ends the run when it resolves: nothing more is asked for, a publish that has begun is finished, and the
 /// report carries its error.
@@ -102,190 +117,47 @@ pub async fn export(
     means: Means,
     stop: impl Future<Output = Error>,
 ) -> Report {
-    let plan = windows(&request.asked);
-    let clock = means.clock;
-    let recorder = Recorder::start(&settings, Some(request.asked), &plan, clock.now(), Arc::clone(&means.watch));
-    let outcome = async {
-        let exporter = Arc::new(Exporter::begin(&settings, request, api.clone(), means, Arc::clone(&recorder))?);
-        let outcome = tokio::select! {
-            outcome = Arc::clone(&exporter).run(plan) => outcome,
-            error = stop => Err(error),
-        };
-        exporter.publisher.finish().await;
-        outcome
-    }
-    .await;
-    recorder.calls(&api.stats());
-    recorder.finish(outcome.err(), clock.now())
-}
-
-struct Exporter {
-    request: Request,
-    max_bad: u8,
-    api: Api,
-    workshop: Workshop,
-    publisher: Publisher,
-    recorder: Arc<Recorder>,
-    /// Room for slices in flight.
-    slices: Arc<Semaphore>,
-}
-
-impl Exporter {
-    fn begin(
-        settings: &Settings,
-        request: Request,
-        api: Api,
-        means: Means,
-        recorder: Arc<Recorder>,
-    ) -> Result<Exporter> {
-        let (workshop, publisher) = begin(settings, means, &recorder)?;
-        let slices = Arc::new(Semaphore::new(request.concurrency.max(1)));
-        Ok(Exporter { request, max_bad: settings.max_bad, api, workshop, publisher, recorder, slices })
-    }
-
-    /// All windows at the same time; their slices share the room.
-    async fn run(self: Arc<Self>, plan: Vec<Window>) -> Result<()> {
-        self.identify().await?;
-        let availability = match self.request.protocol {
-            ProtocolChoice::Auto => Some(self.api.availability().await?),
+    let Request { asked, protocol, filtered, concurrency, missing_only } = request;
+    let manner = Manner { protocol, filtered, concurrency, lookback: LOOKBACK };
+    let range = asked.hull();
+    run(settings, range, manner, api, means, stop, async |exporter: Arc<Exporter>| {
+        let left = exporter.resume(asked, missing_only).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        exporter.identify().await?;
+        let availability = match protocol {
+            ProtocolChoice::Auto => Some(exporter.api.availability().await?),
             ProtocolChoice::One(_) => None,
         };
-        self.recorder.availability(availability);
-        let mut running = JoinSet::new();
-        for window in plan {
-            running.spawn(Arc::clone(&self).window(window, availability));
-        }
-        all(running).await
-    }
+        exporter.recorder.availability(availability);
+        exporter.pass(left, Matching::Start, availability).await
+    })
+    .await
+}
 
-    /// Whether the source is the organization that the lake is of, where both are known.
-    async fn identify(&self) -> Result<()> {
-        if self.request.protocol.is_real() {
-            self.publisher.identify(self.api.organization().await?).await?;
-        }
-        Ok(())
-    }
-
-    /// The slices of one window, each carved when there is room for it, so that jobs can be as long as the volume
-    /// seen so far allows.
-    async fn window(self: Arc<Self>, window: Window, availability: Option<Timestamp>) -> Result<()> {
-        let mut running = JoinSet::new();
-        for (part, protocol) in window.parts(self.request.protocol, availability) {
-            let mut at = Day::of(part.from());
-            while at.start() < part.to() {
-                let room = tokio::select! {
-                    // What ends the run is noticed before the next slice begins.
-                    Some(done) = running.join_next() => {
-                        finished(done)?;
-                        continue;
-                    }
-                    room = Arc::clone(&self.slices).acquire_owned() => room,
-                };
-                let room = room.map_err(|e| Error::bug("there is no room for slices").source(e))?;
-                let policy =
-                    SlicePolicy { filtered: self.request.filtered, records_per_day: self.recorder.records_per_day() };
-                let Some(slice) = Slice::starting(window.index, part, at, protocol, &policy) else { break };
-                at = Day::of(slice.interval.to());
-                let exporter = Arc::clone(&self);
-                running.spawn(async move {
-                    let done = exporter.slice(slice).await;
-                    drop(room);
-                    done
-                });
-            }
-        }
-        all(running).await
-    }
-
-    /// Fetches a slice and publishes its days. An error that is only this slice's is recorded; one that stops the
-    /// run is returned.
-    async fn slice(&self, slice: Slice) -> Result<()> {
-        match self.fetch_and_publish(&slice).await {
-            Err(error) if !error.kind().stops_the_run() => {
-                self.recorder.slice_failed(&slice, &error);
-                Ok(())
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn fetch_and_publish(&self, slice: &Slice) -> Result<()> {
-        let (mut harvest, fetched) = self.fetch(slice, 0).await?;
-        self.recorder.slice_fetched(slice, &fetched, &harvest);
-        let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
-        let observer = Observer {
-            source: slice.protocol.into(),
-            forced: self.request.protocol == ProtocolChoice::One(Protocol::Query),
-            availability: fetched.availability,
-            observed_at: fetched.observed_at,
-            out_of_window: harvest.seen().out_of_window,
-            quarantined: harvest.bad.len() as u64,
-        };
-        self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
-        readable?;
-        self.publisher.mark_dirty(self.changed_elsewhere(slice, &harvest), fetched.observed_at).await?;
-        for day in slice.days() {
-            let Some(asked) = self.request.asked.intersection(&day.interval()) else { continue };
-            let Some(promised) = promised(asked, slice.protocol, fetched.availability) else {
-                self.recorder.not_available(day, observer.source);
-                continue;
-            };
-            let observation = self.publisher.observation(&observer, day, promised, harvest.take(day)?);
-            match self.publish(slice, observation, harvest.next_chain()).await {
-                Err(error) if !error.kind().stops_the_run() => self.recorder.day_failed(day, observer.source, &error),
-                outcome => outcome?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Days of other runs on which `harvest` shows activity. The days of this run are fetched by its own slices.
-    fn changed_elsewhere(&self, slice: &Slice, harvest: &Harvest) -> BTreeSet<Day> {
-        if !self.api.brings_active(slice.protocol) {
-            return BTreeSet::new();
-        }
-        let own = self.request.asked.whole_days();
-        harvest.seen().foreign_days.into_iter().filter(|day| !own.covers(&day.interval())).collect()
-    }
-
-    /// Publishes a day. When conversations vanished from it, it is fetched once more, and what either fetch brought
-    /// counts.
-    async fn publish(&self, slice: &Slice, observation: Observation, chain: u32) -> Result<()> {
-        let Publishing::Doubtful(mut observation) = self.publisher.publish(observation).await? else { return Ok(()) };
-        let again = Slice { interval: observation.day.interval(), ..*slice };
-        let (mut harvest, fetched) = self.fetch(&again, chain).await?;
-        // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(again.to_string(), &mut harvest).await?;
-        observation.batches.extend(harvest.take(observation.day)?);
-        observation.observed_at = fetched.observed_at;
-        observation.confirmed = true;
-        match self.publisher.publish(*observation).await? {
-            Publishing::Done => Ok(()),
-            Publishing::Doubtful(_) => Err(Error::bug("a confirmed observation is doubted")),
-        }
-    }
-
-    /// The pages of one slice, flattened; its chains are numbered from `chain`.
-    async fn fetch(&self, slice: &Slice, chain: u32) -> Result<(Harvest, Fetched)> {
-        let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
-        let fetching = async {
-            let fetched = self.api.fetch(slice, chain, &pages).await;
-            drop(pages);
-            fetched
-        };
-        let gathering = self.workshop.gather(delivered, |day| slice.owns(day), |records| self.recorder.page(records));
-        let (fetched, harvest) = tokio::join!(fetching, gathering);
-        match (fetched, harvest) {
-            (Ok(fetched), Ok(harvest)) => Ok((harvest, fetched)),
-            (Err(error), Ok(mut harvest)) => {
-                // What the source said last is evidence; the records of a slice that failed are asked for again.
-                harvest.bad.clear();
-                self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
-                Err(error)
-            }
-            (_, Err(error)) => Err(error.context(slice.to_string())),
-        }
-    }
+/// Does `work` on a lake, and tells what came of it.
+async fn run(
+    settings: Settings,
+    range: Option<Interval>,
+    manner: Manner,
+    api: Api,
+    means: Means,
+    stop: impl Future<Output = Error>,
+    work: impl AsyncFnOnce(Arc<Exporter>) -> Result<()>,
+) -> Report {
+    let clock = means.clock;
+    let recorder = Recorder::start(&settings, range, clock.now(), Arc::clone(&means.watch));
+    let exporter = match Exporter::begin(&settings, manner, api.clone(), means, Arc::clone(&recorder)) {
+        Ok(exporter) => Arc::new(exporter),
+        Err(error) => return recorder.finish(Some(error), clock.now()),
+    };
+    let outcome = tokio::select! {
+        outcome = work(Arc::clone(&exporter)) => outcome,
+        error = stop => Err(error),
+    };
+    recorder.calls(&api.stats());
+    conclude(&exporter.publisher, &recorder, outcome, clock).await
 }
 
 /// The workshop and the publisher of a run.
@@ -295,24 +167,23 @@ fn begin(settings: &Settings, means: Means, recorder: &Arc<Recorder>) -> Result<
     Ok((workshop, publisher))
 }
 
-/// Waits for all tasks; the first error ends the others.
-async fn all(mut running: JoinSet<Result<()>>) -> Result<()> {
-    while let Some(done) = running.join_next().await {
-        finished(done)?;
+/// Ends a run: waits for publishes that have begun, and records what came of it all.
+async fn conclude(publisher: &Publisher, recorder: &Recorder, outcome: Result<()>, clock: Clock) -> Report {
+    publisher.finish().await;
+    // Who is told to stop has no time for a slow store. A run without an end counts as interrupted, which it was.
+    let stopped = outcome.as_ref().is_err_and(|e| matches!(e.kind(), Kind::Interrupted | Kind::Terminated));
+    let patience = if stopped { PARTING_MAX } else { Duration::MAX };
+    let ledger = timeout(patience, publisher.with_run(|run| run.lake().ledger())).await;
+    match ledger {
+        Ok(Ok(ledger)) => recorder.watermark(ledger.anchor().and_then(|anchor| ledger.watermark(anchor))),
+        Ok(Err(error)) => tracing::warn!("the watermark is not known: {error}"),
+        Err(_) => tracing::debug!("the watermark was not waited for"),
     }
-    Ok(())
-}
-
-/// How a task ended.
-fn finished(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    done.map_err(|e| Error::bug("a task of the export died").source(e))?
-}
-
-/// The part of `asked` that the source promises to know completely. Only jobs promise anything, and cut off silently
-/// what lies behind it.
-fn promised(asked: Interval, protocol: Protocol, availability: Option<Timestamp>) -> Option<Interval> {
-    match (protocol, availability) {
-        (Protocol::Jobs, Some(to)) => Interval::new(asked.from(), asked.to().min(to)).ok(),
-        _ => Some(asked),
+    let report = recorder.finish(outcome.err(), clock.now());
+    let ended = resume::ended(&report, recorder.run_id(), clock.now());
+    let recorded = timeout(patience, publisher.with_run(move |run| run.lake().history().end(&ended))).await;
+    if let Ok(Err(error)) = recorded {
+        tracing::warn!("the run's end is not recorded: {error}");
     }
+    report
 }

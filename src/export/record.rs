@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::days::held;
 use super::harvest::Harvest;
 use super::report::{DayOutcome, DayReport, Report, Sample, WindowReport, exit_code};
 use super::{Event, Settings, Watch};
 use crate::api::{Fetched, Stats};
 use crate::error::{Error, Kind};
 use crate::lake::layout::RunId;
+use crate::lake::receipt::Receipt;
+use crate::plan::due::{Due, Reason};
 use crate::plan::{Slice, Source, Window};
 use crate::time::{Day, Interval, Timestamp};
 
@@ -22,34 +25,68 @@ pub(super) struct Recorder {
 struct State {
     report: Report,
     failed: Vec<Kind>,
+    /// Why the days of a `sync` are worked on.
+    due: BTreeMap<Day, Reason>,
     /// Volume seen: whole days of slices that were fetched, and their records.
     days_seen: u64,
     records_seen: u64,
 }
 
 impl Recorder {
-    pub(super) fn start(
-        settings: &Settings,
-        asked: Option<Interval>,
-        plan: &[Window],
-        now: Timestamp,
-        watch: Watch,
-    ) -> Arc<Recorder> {
+    pub(super) fn start(settings: &Settings, range: Option<Interval>, now: Timestamp, watch: Watch) -> Arc<Recorder> {
         let run = RunId::at(now);
         let report = Report {
             run: run.to_string(),
-            range: asked,
+            range,
             notes: settings.notes.clone(),
-            windows: plan.iter().map(WindowReport::from).collect(),
             ..Report::new(settings.command, settings.lake.clone(), now)
         };
-        let state = State { report, failed: Vec::new(), days_seen: 0, records_seen: 0 };
+        let state = State { report, failed: Vec::new(), due: BTreeMap::new(), days_seen: 0, records_seen: 0 };
         Arc::new(Recorder { state: Mutex::new(state), run, watch })
     }
 
     /// Identifies the run.
     pub(super) fn run_id(&self) -> RunId {
         self.run
+    }
+
+    /// The command, and when it began.
+    pub(super) fn beginning(&self) -> (&'static str, Timestamp) {
+        let state = self.state();
+        (state.report.command, state.report.started_at)
+    }
+
+    /// Takes up more windows; they are numbered after those that were there before.
+    pub(super) fn plan(&self, mut windows: Vec<Window>) -> Vec<Window> {
+        let reports = &mut self.state().report.windows;
+        for window in &mut windows {
+            window.index = reports.len();
+            reports.push(WindowReport::from(&*window));
+        }
+        windows
+    }
+
+    /// Takes up days that are due.
+    pub(super) fn due(&self, due: &[Due]) {
+        let mut state = self.state();
+        state.due.extend(due.iter().map(|due| (due.day, due.reason)));
+        let hull = due.iter().map(|due| due.part).chain(state.report.range).reduce(|a, b| a.hull(&b));
+        state.report.range = hull;
+    }
+
+    /// Days that have changed and are left to the next run.
+    pub(super) fn dirty_left(&self, days: usize) {
+        self.state().report.totals.dirty_left = days as u64;
+    }
+
+    /// What the lake knows of its volume before anything is fetched.
+    pub(super) fn volume(&self, days: u64, records: u64) {
+        let mut state = self.state();
+        (state.days_seen, state.records_seen) = (days, records);
+    }
+
+    pub(super) fn watermark(&self, watermark: Option<Timestamp>) {
+        self.state().report.totals.watermark = watermark;
     }
 
     /// Conversations a day in the slices fetched so far.
@@ -118,14 +155,28 @@ impl Recorder {
         self.day(DayReport::failed(day, source, error), None);
     }
 
+    /// Whether no conversation was shown yet.
+    pub(super) fn wants_sample(&self) -> bool {
+        self.state().report.sample.is_none()
+    }
+
     /// A day is done, one way or another.
     pub(super) fn day(&self, day: DayReport, sample: Option<Sample>) {
+        let due = self.state().due.get(&day.date).copied();
+        let day = DayReport { due, ..day };
         (self.watch)(Event::Day(&day));
         let mut state = self.state();
         state.report.days.push(day);
         if let Some(sample) = sample {
             state.report.sample.get_or_insert(sample);
         }
+    }
+
+    /// The day is not fetched: the lake has what `receipt` says.
+    pub(super) fn skipped(&self, receipt: &Receipt) {
+        let day = DayReport::new(receipt.day, DayOutcome::Skipped, receipt.source);
+        let reason = Some(format!("published by run {}", receipt.run));
+        self.day(held(DayReport { reason, ..day }, receipt), None);
     }
 
     /// The source does not promise this day yet.
@@ -151,7 +202,7 @@ impl Recorder {
         report.finished_at = Some(now);
         report.days.sort_by_key(|day| day.date);
         for day in &report.days {
-            if matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged) {
+            if matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged | DayOutcome::Skipped) {
                 report.totals.conversations += day.conversations;
                 for (table, rows) in &day.rows {
                     *report.totals.rows.entry(table.clone()).or_default() += rows;
@@ -159,6 +210,7 @@ impl Recorder {
             }
             report.totals.duplicates += day.duplicates;
             report.totals.vanished += day.vanished;
+            report.totals.forgotten += day.forgotten;
         }
         report.totals.exit = exit_code(kind, failed, &report.days);
         report.clone()
@@ -178,10 +230,12 @@ impl DayReport {
             outcome,
             state: None,
             source,
+            due: None,
             conversations: 0,
             rows: BTreeMap::new(),
             duplicates: 0,
             vanished: 0,
+            forgotten: 0,
             reason: None,
         }
     }

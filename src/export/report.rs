@@ -7,8 +7,10 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use chrono::DateTime;
 use serde::Serialize;
 
+use super::dimensions::DimensionReport;
 use crate::error::{Error, Kind};
 use crate::flatten::batch::DayBatch;
+use crate::plan::due::Reason;
 use crate::plan::{Source, Window};
 use crate::time::{Day, Interval, Timestamp};
 
@@ -17,7 +19,7 @@ use crate::time::{Day, Interval, Timestamp};
 pub struct Report {
     /// Version of the tool.
     pub convlake: &'static str,
-    /// `export`, `convert` or `demo`.
+    /// `export`, `sync`, `convert` or `demo`.
     pub command: &'static str,
     /// Identifies this run in receipts and quarantine files; empty when it could not begin.
     pub run: String,
@@ -27,7 +29,7 @@ pub struct Report {
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// What was asked for; absent for `convert`.
+    /// What was asked for, `sync`: what was due; absent for `convert`.
     pub range: Option<Interval>,
     /// What the operator was told about the request at the start.
     pub notes: Vec<String>,
@@ -37,6 +39,9 @@ pub struct Report {
     pub windows: Vec<WindowReport>,
     /// The days that were worked on, in order.
     pub days: Vec<DayReport>,
+    /// The snapshots that a sync took beside, in the order of the tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dimensions: Vec<DimensionReport>,
     /// Fields that the schema does not know or whose type it does not expect, with their number. Names only.
     pub unknown: BTreeMap<String, u64>,
     /// What went wrong, in the order it did.
@@ -59,23 +64,23 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The first record of `batch`.
-    pub(super) fn of(batch: &DayBatch) -> Option<Sample> {
-        let key = batch.keys.first()?;
+    /// The record `record` of `batch`.
+    pub(super) fn of(batch: &DayBatch, record: usize) -> Option<Sample> {
+        let key = batch.keys.get(record)?;
         let conversations =
             &batch.tables.iter().find(|t| t.rows.schema().column_with_name("conversation_end").is_some())?.rows;
         let ended = conversations.column_by_name("conversation_end")?.as_primitive_opt::<TimestampMicrosecondType>();
         // The real API's name, then the tutorials'.
         let handled = ["t_handle_ms", "handle_duration_ms"].iter().find_map(|name| {
             let column = conversations.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
-            column.is_valid(0).then(|| column.value(0))
+            column.is_valid(record).then(|| column.value(record))
         });
         Some(Sample {
             conversation_id: key.id.to_string(),
             conversation_start: DateTime::from_timestamp_micros(key.start)?,
             conversation_end: ended
-                .filter(|column| column.is_valid(0))
-                .and_then(|column| DateTime::from_timestamp_micros(column.value(0))),
+                .filter(|column| column.is_valid(record))
+                .and_then(|column| DateTime::from_timestamp_micros(column.value(record))),
             handle_ms: handled,
         })
     }
@@ -96,6 +101,7 @@ impl Report {
             totals: Totals::default(),
             windows: Vec::new(),
             days: Vec::new(),
+            dimensions: Vec::new(),
             unknown: BTreeMap::new(),
             errors: Vec::new(),
             sample: None,
@@ -122,7 +128,7 @@ impl Report {
 /// Everything summed up.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
-    /// Conversations in the days that this run published or found unchanged.
+    /// Conversations in the days that this run published, found unchanged, or left to an interrupted run before it.
     pub conversations: u64,
     /// Rows of those days, by table.
     pub rows: BTreeMap<String, u64>,
@@ -134,6 +140,8 @@ pub struct Totals {
     pub out_of_window: u64,
     /// Conversations that the source no longer has.
     pub vanished: u64,
+    /// Conversations that were left out because they are to be forgotten.
+    pub forgotten: u64,
     /// Calls at analytics endpoints, repeats included.
     pub calls: u64,
     /// Calls that were repeats.
@@ -142,6 +150,8 @@ pub struct Totals {
     pub availability_date: Option<Timestamp>,
     /// End of the gap-free run of complete days since the lake's anchor; `sync` sets the anchor.
     pub watermark: Option<Timestamp>,
+    /// Days that have changed and are left to the next `sync`.
+    pub dirty_left: u64,
     /// The exit code.
     pub exit: u8,
 }
@@ -182,6 +192,8 @@ pub enum DayOutcome {
     Unchanged,
     /// The lake keeps what it has: it holds a better or a newer observation.
     Kept,
+    /// Not fetched: the lake has it.
+    Skipped,
     /// The source does not promise this day yet.
     NotAvailable,
     /// The day failed; the lake keeps what it has.
@@ -199,6 +211,9 @@ pub struct DayReport {
     pub state: Option<&'static str>,
     /// Where its records came from.
     pub source: Source,
+    /// Why `sync` worked on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Reason>,
     /// Conversations it holds.
     pub conversations: u64,
     /// Rows by table.
@@ -207,6 +222,8 @@ pub struct DayReport {
     pub duplicates: u64,
     /// Conversations that the source no longer has.
     pub vanished: u64,
+    /// Conversations that were left out because they are to be forgotten.
+    pub forgotten: u64,
     /// Why it was kept or failed.
     pub reason: Option<String>,
 }
@@ -238,8 +255,7 @@ pub(super) fn exit_code(stopped_by: Option<Kind>, failed: &[Kind], days: &[DayRe
     if let Some(kind) = stopped_by {
         return kind.exit_code();
     }
-    let committed =
-        days.iter().any(|day| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged | DayOutcome::Kept));
+    let committed = days.iter().any(|day| !matches!(day.outcome, DayOutcome::Failed | DayOutcome::NotAvailable));
     match failed.first() {
         Some(_) if committed => Kind::Partial.exit_code(),
         Some(kind) => kind.exit_code(),
@@ -258,10 +274,12 @@ mod tests {
             outcome,
             state: None,
             source: Source::Query,
+            due: None,
             conversations: 0,
             rows: BTreeMap::new(),
             duplicates: 0,
             vanished: 0,
+            forgotten: 0,
             reason: None,
         }
     }
