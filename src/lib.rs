@@ -55,10 +55,11 @@
 //!         allow_vanished: false,
 //!     },
 //!     Request {
-//!         asked: Interval::new(at("2025-01-01T00:00:00Z")?, at("2025-01-11T00:00:00Z")?)?,
+//!         asked: Interval::new(at("2025-01-01T00:00:00Z")?, at("2025-01-11T00:00:00Z")?)?.into(),
 //!         protocol: ProtocolChoice::One(Protocol::Query),
 //!         filtered: false,
 //!         concurrency: 4,
+//!         missing_only: false,
 //!     },
 //!     api,
 //!     Means { lake, flattener, clock, watch: Arc::new(|_| ()) },

@@ -8,6 +8,8 @@ use crate::plan::Protocol;
 
 const MEMORY_MIB: usize = 512;
 const MAX_BAD_PERCENT: u8 = 50;
+/// What a run that is killed has asked for in vain is at most this many slices: of 50, an eighth.
+const SLICES_IN_FLIGHT: usize = 6;
 
 /// How the source is paged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,17 +125,31 @@ pub(super) struct SourceArgs {
     #[arg(long, env = "CONVLAKE_MAX_CALLS", value_name = "CALLS")]
     pub(super) max_calls: Option<u64>,
     /// Slices asked for at the same time
-    #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = 8)]
+    #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = SLICES_IN_FLIGHT)]
     pub(super) concurrency: usize,
+}
+
+/// Which lake is changed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ChangedLakeArg {
+    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
+    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
+    pub(super) lake: Option<String>,
+    /// No other run writes to the lake: for stores that cannot create and replace objects on condition
+    #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
+    pub(super) single_writer: bool,
 }
 
 /// Which columns go where.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Lake")]
 pub(super) struct LakeArgs {
-    /// The lake's folder
-    #[arg(long, env = "CONVLAKE_LAKE", value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
+    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
+    #[arg(long, env = "CONVLAKE_LAKE", value_name = "LAKE")]
+    pub(super) out: Option<String>,
+    /// No other run writes to the lake: for stores that cannot create and replace objects on condition
+    #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
+    pub(super) single_writer: bool,
     /// Only these tables (`conversations` is always written)
     #[arg(long, env = "CONVLAKE_TABLES", value_name = "TABLE", value_delimiter = ',')]
     pub(super) tables: Vec<String>,
@@ -161,9 +177,10 @@ pub(super) struct LakeArgs {
 
 impl LakeArgs {
     /// Everything of everything, in `out`.
-    pub(super) fn of(out: &std::path::Path) -> LakeArgs {
+    pub(super) fn of(out: &str) -> LakeArgs {
         LakeArgs {
             out: Some(out.to_owned()),
+            single_writer: false,
             tables: Vec::new(),
             excluded: Vec::new(),
             memory: MEMORY_MIB,
@@ -172,4 +189,12 @@ impl LakeArgs {
             report: None,
         }
     }
+}
+
+/// Which lake is looked at.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LakeArg {
+    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
+    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
+    pub(super) lake: Option<String>,
 }

@@ -1,14 +1,14 @@
 //! `convlake convert`: saved pages into a lake, without any API.
 
 use std::path::PathBuf;
+use std::pin::pin;
 
 use clap::Args;
 
 use super::args::LakeArgs;
-use super::{Console, outcome, settings};
+use super::{Console, Environment, outcome, settings};
 use crate::error::{Error, Result};
 use crate::export::{self, Input, Means, Settings};
-use crate::lake::Lake;
 use crate::lake::identity::{Family, Identity};
 use crate::time::Clock;
 
@@ -25,10 +25,12 @@ pub(super) struct ConvertArgs {
 pub(super) async fn run(
     args: &ConvertArgs,
     console: &Console,
+    env: &Environment,
     clock: Clock,
     stop: impl Future<Output = Error>,
 ) -> Result<u8> {
-    let begun = begin(args, console, clock);
+    let mut stop = pin!(stop);
+    let begun = begin(args, console, env, clock, stop.as_mut()).await;
     let (settings, inputs, means) =
         begun.map_err(|error| outcome::refused("convert", &args.lake, None, clock, error, console))?;
     let report = export::convert(settings, inputs, means, stop).await;
@@ -38,7 +40,13 @@ pub(super) async fn run(
 }
 
 /// Everything that can be refused before the first byte is read.
-fn begin(args: &ConvertArgs, console: &Console, clock: Clock) -> Result<(Settings, Vec<Input>, Means)> {
+async fn begin(
+    args: &ConvertArgs,
+    console: &Console,
+    env: &Environment,
+    clock: Clock,
+    stop: impl Future<Output = Error>,
+) -> Result<(Settings, Vec<Input>, Means)> {
     let inputs: Vec<Input> = args.pages.iter().map(|path| Input::from(path.as_path())).collect();
     for input in &inputs {
         if let Input::File(path) = input
@@ -48,14 +56,13 @@ fn begin(args: &ConvertArgs, console: &Console, clock: Clock) -> Result<(Setting
         }
     }
     let flattener = settings::flattener(&args.lake)?;
-    let path = settings::lake_path(&args.lake)?;
     let identity = Identity {
         family: Family::Genesys,
         source: "files".to_owned(),
         organization: None,
         selection: settings::selection(&args.lake),
     };
-    let settings = settings::run_settings("convert", &path, &args.lake, Vec::new())?;
-    let lake = Lake::open(&path, &identity)?;
+    let settings = settings::run_settings("convert", &args.lake, Vec::new())?;
+    let lake = settings::open_lake(&args.lake, env, identity, stop).await?;
     Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }

@@ -44,9 +44,22 @@ impl Environment {
         )
     }
 
+    /// These settings and no others.
+    #[cfg(test)]
+    pub(super) fn of(values: BTreeMap<String, String>) -> Environment {
+        Environment(values)
+    }
+
     /// The value of `name`; empty is the same as unset.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The settings whose names begin with one of `prefixes`.
+    pub(super) fn beginning_with(&self, prefixes: &[&str]) -> Vec<(String, String)> {
+        let wanted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let set = self.0.iter().filter(|(name, value)| wanted(name) && !value.is_empty());
+        set.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The user whose conversations are wanted: a setting of the second family, and only read with it.

@@ -1,18 +1,18 @@
 //! `convlake demo`: a simulated Genesys Cloud on loopback, 90 days of it in a lake, and the line that reads them.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::oneshot;
 
 use super::args::LakeArgs;
-use super::{Console, outcome, settings, simulate};
+use super::{Console, Environment, outcome, settings, simulate};
 use crate::api::http::HttpTransport;
 use crate::api::{Api, ApiSettings, Credentials, Endpoint};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request};
-use crate::lake::Lake;
 use crate::lake::identity::{Family, Identity, Selection};
 use crate::plan::ProtocolChoice;
 use crate::simulator::{Rules, Simulator, SimulatorSettings, WorldSettings, serve};
@@ -26,9 +26,9 @@ const SEED: u64 = 2025;
 /// Simulate a Genesys Cloud and export 90 days of it; no account needed
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The lake's folder
-    #[arg(long, value_name = "DIR", default_value = "lake")]
-    out: PathBuf,
+    /// The lake: a folder, or a bucket as for export
+    #[arg(long, value_name = "LAKE", default_value = "lake")]
+    out: String,
     /// Write what the run did to this file, as JSON
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
@@ -37,6 +37,7 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(
     args: &DemoArgs,
     console: &Console,
+    env: &Environment,
     clock: Clock,
     stop: impl Future<Output = Error>,
 ) -> Result<u8> {
@@ -46,8 +47,9 @@ pub(super) async fn run(
         organization: None,
         selection: Selection::default(),
     };
-    let lake = Lake::open(&args.out, &identity)?;
+    let mut stop = pin!(stop);
     let lake_args = LakeArgs::of(&args.out);
+    let lake = settings::open_lake(&lake_args, env, identity, stop.as_mut()).await?;
     let from = first_day()?;
     let simulator = Simulator::new(
         SimulatorSettings {
@@ -79,10 +81,11 @@ pub(super) async fn run(
     }));
     let api = Api::new(ApiSettings::new(endpoint.clone(), credentials), HttpTransport::shared(&endpoint)?, clock);
     let request = Request {
-        asked: Interval::new(from.start(), from.plus(DAYS).start())?,
+        asked: Interval::new(from.start(), from.plus(DAYS).start())?.into(),
         protocol: ProtocolChoice::Auto,
         filtered: false,
-        concurrency: 8,
+        concurrency: 6,
+        missing_only: false,
     };
     let means = Means {
         lake,
@@ -90,13 +93,13 @@ pub(super) async fn run(
         clock,
         watch: outcome::watch(console, Some(DAYS as u64)),
     };
-    let run_settings = settings::run_settings("demo", &args.out, &lake_args, Vec::new())?;
+    let run_settings = settings::run_settings("demo", &lake_args, Vec::new())?;
     let report = export::export(run_settings, request, api, means, stop).await;
     drop(end);
     let served = serving.await.map_err(|e| Error::bug("the simulator died").source(e))?;
     let code = outcome::conclude(&report, args.report.as_deref(), console)?;
     served?;
-    console.data(&format!("{}\n{}", outcome::rows(&report), reading(&args.out.display().to_string())))?;
+    console.data(&format!("{}\n{}", outcome::rows(&report), reading(&args.out)))?;
     Ok(code)
 }
 

@@ -1,5 +1,7 @@
 //! `convlake export`: a range of days from the source into the lake.
 
+use std::pin::pin;
+
 use clap::Args;
 
 use super::args::{LakeArgs, RequestArgs, SourceArgs};
@@ -9,8 +11,7 @@ use super::{Console, Environment, outcome};
 use crate::api::{Api, Endpoint};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request, Settings};
-use crate::lake::Lake;
-use crate::plan::{ProtocolChoice, windows};
+use crate::plan::{Matching, ProtocolChoice, windows};
 use crate::time::Clock;
 
 /// Export a range of days into a lake
@@ -18,6 +19,9 @@ use crate::time::Clock;
 pub(super) struct ExportArgs {
     #[command(flatten)]
     range: RangeArgs,
+    /// Leave out the days that the lake holds as far as they are asked for
+    #[arg(long, env = "CONVLAKE_MISSING_ONLY", help_heading = "Range")]
+    missing_only: bool,
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
@@ -33,7 +37,8 @@ pub(super) async fn run(
     clock: Clock,
     stop: impl Future<Output = Error>,
 ) -> Result<u8> {
-    let begun = begin(args, console, env, clock);
+    let mut stop = pin!(stop);
+    let begun = begin(args, console, env, clock, stop.as_mut()).await;
     let (settings, request, api, means) = begun.map_err(|error| {
         let range = args.range.resolve(clock.now()).ok().map(|range| range.asked);
         outcome::refused("export", &args.lake, range, clock, error, console)
@@ -45,25 +50,27 @@ pub(super) async fn run(
 }
 
 /// Everything that can be refused before the first call.
-fn begin(
+async fn begin(
     args: &ExportArgs,
     console: &Console,
     env: &Environment,
     clock: Clock,
+    stop: impl Future<Output = Error>,
 ) -> Result<(Settings, Request, Api, Means)> {
     let range = args.range.resolve(clock.now())?;
     let asking = Asking::new(&args.request, env)?;
     let flattener = settings::flattener(&args.lake)?;
-    let path = settings::lake_path(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
-    let settings = settings::run_settings("export", &path, &args.lake, range.notes.clone())?;
+    let settings = settings::run_settings("export", &args.lake, range.notes.clone())?;
     let days = announce(&range, &asking, &endpoint, console);
-    let lake = Lake::open(&path, &asking.identity(endpoint.host(), &args.lake)?)?;
+    let identity = asking.identity(endpoint.host(), &args.lake)?;
+    let lake = settings::open_lake(&args.lake, env, identity, stop).await?;
     let request = Request {
-        asked: range.asked,
+        asked: range.asked.into(),
         protocol: asking.protocol,
         filtered: !asking.wanted.filters.is_empty(),
         concurrency: args.source.concurrency,
+        missing_only: args.missing_only,
     };
     Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, Some(days)) }))
 }
@@ -73,14 +80,9 @@ fn announce(range: &Range, asking: &Asking, endpoint: &Endpoint, console: &Conso
     for note in &range.notes {
         console.warn(note);
     }
-    if !asking.protocol.is_real() && endpoint.is_genesys() {
-        console.warn(&format!(
-            "Genesys Cloud itself pages by query and jobs, not by {}; --protocol auto is for a real organisation",
-            asking.protocol
-        ));
-    }
+    settings::warn_of_tutorial(asking, endpoint, console);
     let days = range.asked.days().count();
-    let windows = windows(&range.asked);
+    let windows = windows(&range.asked.into(), Matching::Start);
     console.say(&format!(
         "{} from {}: {:?} to {:?}, {}, by {}",
         settings::extent(windows.len(), days),

@@ -7,14 +7,25 @@ mod credentials;
 mod outcome;
 mod range;
 mod settings;
+mod stores;
 mod text;
 
+mod calendar;
 mod convert;
 mod demo;
+mod dimensions;
+mod expire;
 mod export;
+mod files;
+mod forget;
 mod plan;
+mod quarantine;
+mod repair;
 mod schema;
 mod simulate;
+mod status;
+mod sync;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -57,8 +68,16 @@ pub enum LogFormat {
 enum Command {
     Demo(demo::DemoArgs),
     Export(Box<export::ExportArgs>),
+    Sync(Box<sync::SyncArgs>),
     Plan(Box<plan::PlanArgs>),
     Convert(Box<convert::ConvertArgs>),
+    Status(status::StatusArgs),
+    Verify(Box<verify::VerifyArgs>),
+    Files(files::FilesArgs),
+    Dimensions(Box<dimensions::DimensionsArgs>),
+    Quarantine(quarantine::QuarantineArgs),
+    Forget(forget::ForgetArgs),
+    Expire(expire::ExpireArgs),
     Schema(schema::SchemaArgs),
     Simulate(simulate::SimulateArgs),
 }
@@ -77,11 +96,27 @@ pub async fn run(
 ) -> Result<u8> {
     let clock = Clock::starting_at(now);
     match &cli.command {
-        Command::Demo(args) => demo::run(args, console, clock, stop).await,
+        Command::Demo(args) => demo::run(args, console, &env, clock, stop).await,
         Command::Export(args) => export::run(args, console, &env, clock, stop).await,
-        Command::Convert(args) => convert::run(args, console, clock, stop).await,
+        Command::Sync(args) => sync::run(args, console, &env, clock, stop).await,
+        Command::Convert(args) => convert::run(args, console, &env, clock, stop).await,
+        Command::Quarantine(args) => quarantine::run(args, console, &env, clock, stop).await,
+        Command::Forget(args) => forget::run(args, console, &env, clock, stop).await,
+        Command::Expire(args) => expire::run(args, console, &env, clock, stop).await,
         Command::Plan(args) => plan::run(args, console, &env, clock).await.map(|()| 0),
+        Command::Status(args) => until(stop, status::run(args, console, &env, clock)).await.map(|()| 0),
+        Command::Verify(args) => until(stop, verify::run(args, console, &env, clock)).await,
+        Command::Files(args) => until(stop, files::run(args, console, &env)).await.map(|()| 0),
+        Command::Dimensions(args) => dimensions::run(args, console, &env, clock, stop).await,
         Command::Schema(args) => schema::run(args, console).map(|()| 0),
         Command::Simulate(args) => simulate::run(args, console, clock, stop).await.map(|()| 0),
+    }
+}
+
+/// Runs a command that writes nothing and so may be given up anywhere.
+async fn until<T>(stop: impl Future<Output = Error>, command: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = command => done,
+        error = stop => Err(error),
     }
 }

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
 use serde_json::json;
 
-use super::Console;
 use super::args::LakeArgs;
 use super::text::{count, duration, number, table};
-use crate::error::{Error, Result};
+use super::{Console, settings};
+use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Report, Watch};
+use crate::plan::due::Reason;
 use crate::time::{Clock, Interval};
 
 /// Shows the days and conversations of a run as they come.
@@ -42,6 +44,15 @@ pub(super) fn conclude(report: &Report, to: Option<&Path>, console: &Console) ->
     Ok(report.totals.exit)
 }
 
+/// Tells what failed of a command that went on with the rest, and returns its exit code; `some` says whether anything
+/// was done.
+pub(super) fn failed(errors: &[Error], some: bool, console: &Console) -> u8 {
+    errors.iter().for_each(|error| console.error(error));
+    let stopping = errors.iter().map(Error::kind).find(|kind| kind.stops_the_run());
+    let kind = stopping.or_else(|| Some(if some { Kind::Partial } else { errors.first()?.kind() }));
+    kind.filter(|_| !errors.is_empty()).map_or(0, Kind::exit_code)
+}
+
 /// Writes the report of a run that could not begin, so that nobody takes an older one for it; its error is what
 /// matters, and stays what is returned.
 pub(super) fn refused(
@@ -53,7 +64,7 @@ pub(super) fn refused(
     console: &Console,
 ) -> Error {
     if let Some(path) = &args.report {
-        let lake = args.out.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+        let lake = args.out.as_deref().map(settings::named).unwrap_or_default();
         if let Err(unwritten) = write(&Report::refused(command, lake, range, clock.now(), &error), path) {
             console.warn(&unwritten.to_string());
         }
@@ -76,6 +87,7 @@ fn one_line(report: &Report) -> String {
             "published": days(DayOutcome::Published),
             "unchanged": days(DayOutcome::Unchanged),
             "kept": days(DayOutcome::Kept),
+            "skipped": days(DayOutcome::Skipped),
             "not_available": days(DayOutcome::NotAvailable),
             "failed": days(DayOutcome::Failed),
         },
@@ -104,6 +116,7 @@ fn summary(report: &Report) -> Vec<String> {
         (DayOutcome::Published, "published"),
         (DayOutcome::Unchanged, "unchanged"),
         (DayOutcome::Kept, "kept"),
+        (DayOutcome::Skipped, "not fetched again"),
         (DayOutcome::NotAvailable, "not available yet"),
         (DayOutcome::Failed, "failed"),
     ] {
@@ -115,14 +128,22 @@ fn summary(report: &Report) -> Vec<String> {
         parts.push(format!("{} ({})", count(totals.calls, "call"), retries(totals.retries)));
     }
     lines.push(format!("{} in {}", parts.join(", "), duration(time)));
+    lines.extend(due(report));
     for (n, what) in [
         (totals.duplicates, "delivered again: the later version was kept"),
         (totals.out_of_window, "of days outside of the slice that brought them: left out, their days marked"),
         (totals.vanished, "gone at the source: gone from the lake"),
+        (totals.forgotten, "left out: the lake was told to forget them"),
     ] {
         if n > 0 {
             lines.push(format!("{} {what}", count(n, "conversation")));
         }
+    }
+    if totals.dirty_left > 0 {
+        lines.push(format!("{} changed as well and left to the next run", count(totals.dirty_left, "day")));
+    }
+    if let Some(until) = totals.watermark {
+        lines.push(format!("complete up to {until:?}, as the source promised"));
     }
     if totals.quarantined > 0 {
         lines.push(format!(
@@ -148,6 +169,14 @@ fn summary(report: &Report) -> Vec<String> {
     lines
 }
 
+/// Why the days of a sync were worked on.
+fn due(report: &Report) -> Option<String> {
+    let of = |reason| report.days.iter().filter(|day| day.due == Some(reason)).count();
+    let parts = Reason::ALL.map(|reason| (of(reason), reason)).into_iter().filter(|(n, _)| *n > 0);
+    let parts: Vec<String> = parts.map(|(n, reason)| format!("{n} {}", reason.name())).collect();
+    (!parts.is_empty()).then(|| format!("due were {}", parts.join(", ")))
+}
+
 /// Unknown fields that the summary names; the report names all.
 const UNKNOWN_NAMED_MAX: usize = 8;
 
@@ -158,6 +187,7 @@ fn nothing(report: &Report) -> String {
             range.from(),
             range.to()
         ),
+        None if report.command == "sync" => "nothing is due".to_owned(),
         None => "no conversations in the inputs".to_owned(),
     }
 }
@@ -169,7 +199,8 @@ fn retries(n: u64) -> String {
     }
 }
 
-fn write(report: &Report, path: &Path) -> Result<()> {
+/// Writes a report to a file.
+pub(super) fn write(report: &impl Serialize, path: &Path) -> Result<()> {
     let mut text =
         serde_json::to_vec_pretty(report).map_err(|e| Error::bug("the report cannot be written").source(e))?;
     text.push(b'\n');

@@ -10,7 +10,7 @@ use super::{Console, Environment};
 use crate::api::{CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
 use crate::error::{Error, Result};
 use crate::export::{Expectation, expect, probe};
-use crate::plan::{Protocol, ProtocolChoice, windows};
+use crate::plan::{Matching, Protocol, ProtocolChoice, windows};
 use crate::time::{Clock, Timestamp};
 
 /// Show windows, slices and expected calls, without any call
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, c
     for note in &range.notes {
         console.warn(note);
     }
-    let plan = windows(&range.asked);
+    let plan = windows(&range.asked.into(), Matching::Start);
     let mut expected = if args.probe {
         let api = settings::connect(&args.source, &asking, env, clock)?.api;
         probe(&plan, asking.protocol, &asking.wanted, &api).await?

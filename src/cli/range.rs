@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::error::{Error, Result};
-use crate::time::{Day, Interval, Timestamp, parse_timestamp, wire_time};
+use crate::time::{Day, Days, Interval, Timestamp, parse_timestamp, wire_time};
 
 /// Which conversations, by the day and time they started.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,8 +64,53 @@ impl RangeArgs {
     }
 }
 
+/// Which days of a lake are looked at; all of them unless a bound is said.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Range")]
+pub(super) struct DaysArgs {
+    /// First day: `2025-01-01`, or relative as in `-7d`
+    #[arg(long, env = "CONVLAKE_FROM", value_name = "DAY", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// First day after the range (exclusive), written like --from
+    #[arg(long, env = "CONVLAKE_TO", value_name = "DAY", allow_hyphen_values = true)]
+    to: Option<String>,
+}
+
+impl DaysArgs {
+    /// The days at `now`; one of which the range holds a part is among them.
+    ///
+    /// # Errors
+    /// Usage: a bound is unreadable, or the range is empty or reversed.
+    pub(super) fn resolve(&self, now: Timestamp) -> Result<Days> {
+        let bound = |text: &Option<String>, flag| text.as_deref().map(|text| instant(text, flag, now)).transpose();
+        let (from, to) = (bound(&self.from, "from")?, bound(&self.to, "to")?);
+        if let (Some(from), Some(to)) = (from, to) {
+            Interval::new(from, to)?;
+        }
+        let behind = |to: Timestamp| if Day::of(to).start() == to { Day::of(to) } else { Day::of(to).next() };
+        Ok(Days { from: from.map(Day::of), to: to.map(behind) })
+    }
+}
+
+/// Reads a day that has begun: a date, or relative as in `-400d`.
+///
+/// # Errors
+/// Usage: it is none, or lies in the future.
+pub(super) fn past_day(text: &str, flag: &str, now: Timestamp) -> Result<Day> {
+    let at = instant(text, flag, now)?;
+    let day = Day::of(at);
+    if day.start() != at {
+        return Err(Error::usage(format!("--{flag}: `{text}` is not a whole day")).hint("a date, or as in `-400d`"));
+    }
+    if at > now {
+        return Err(Error::usage(format!("--{flag}: {day} lies in the future"))
+            .hint(format!("it is {} now; days are UTC", wire_time(now))));
+    }
+    Ok(day)
+}
+
 /// Reads one bound. Whole milliseconds: the API's own grain.
-fn instant(text: &str, flag: &str, now: Timestamp) -> Result<Timestamp> {
+pub(super) fn instant(text: &str, flag: &str, now: Timestamp) -> Result<Timestamp> {
     if let Ok(day) = text.parse::<Day>() {
         return Ok(day.start());
     }
@@ -102,6 +147,17 @@ mod tests {
     fn resolve(from: &str, to: &str) -> Result<Range> {
         let now = parse_timestamp("2026-03-10T12:30:00Z").unwrap();
         RangeArgs { from: Some(from.into()), to: Some(to.into()), last: None }.resolve(now)
+    }
+
+    #[test]
+    fn a_day_has_to_have_begun() {
+        let now = parse_timestamp("2026-03-10T12:30:00Z").unwrap();
+        for (text, want) in [("2026-03-10", "2026-03-10"), ("-0d", "2026-03-10"), ("-400d", "2025-02-03")] {
+            assert_eq!(past_day(text, "before", now).unwrap().to_string(), want);
+        }
+        for bad in ["2026-03-11", "-6h", "2026-03-01T06:00:00Z", "yesterday"] {
+            assert_eq!(past_day(bad, "before", now).unwrap_err().kind(), Kind::Usage, "{bad}");
+        }
     }
 
     #[test]
@@ -145,5 +201,19 @@ mod tests {
         let alone = RangeArgs { from: Some("-7d".into()), to: None, last: None };
         let now = parse_timestamp("2026-03-10T12:30:00Z").unwrap();
         assert_eq!(alone.resolve(now).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn days_are_open_where_nothing_is_said_and_whole_where_a_part_is() {
+        let now = parse_timestamp("2026-03-10T12:30:00Z").unwrap();
+        let days = |from: Option<&str>, to: Option<&str>| {
+            DaysArgs { from: from.map(str::to_owned), to: to.map(str::to_owned) }.resolve(now)
+        };
+        let day = |text: &str| Some(text.parse::<Day>().unwrap());
+        assert_eq!(days(None, None).unwrap(), Days::default());
+        let found = days(Some("-7d"), Some("2026-03-09T00:00:01Z")).unwrap();
+        assert_eq!(found, Days { from: day("2026-03-03"), to: day("2026-03-10") });
+        assert_eq!(days(None, Some("2026-03-09")).unwrap().to, day("2026-03-09"));
+        assert_eq!(days(Some("2026-03-09"), Some("2026-03-08")).unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -35,5 +35,5 @@ pub(super) fn run(args: &SchemaArgs, console: &Console) -> Result<()> {
         Format::Sql => describe::Format::Sql,
         Format::Markdown => describe::Format::Markdown,
     };
-    console.data(&describe::describe(&Catalog::builtin()?, args.table.as_deref(), format)?)
+    console.data(&describe::describe(&Catalog::everything()?, args.table.as_deref(), format)?)
 }

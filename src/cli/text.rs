@@ -22,6 +22,18 @@ pub(super) fn count(n: u64, one: &str) -> String {
     format!("{} {one}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
+/// `512 bytes`, `1.5 kB`, `2.0 GB`.
+pub(super) fn bytes(n: u64) -> String {
+    let mut size = n as f64;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if size < 999.95 || unit == "TB" {
+            return if unit == "bytes" { format!("{n} bytes") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1000.0;
+    }
+    String::new()
+}
+
 /// `850 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn duration(d: Duration) -> String {
     let s = d.as_secs();
@@ -81,6 +93,34 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>], right: &[bool]) -> St
     out
 }
 
+/// Text of strangers, fit for a terminal: what would move the cursor, change colours, or turn the order of reading is
+/// written as JSON escapes it, and so are bytes that are no text.
+pub(super) fn escaped(raw: &[u8]) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut units = [0; 2];
+            match c {
+                '\n' | '\t' => out.push(c),
+                _ if is_plain(c) => out.push(c),
+                _ => c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// Whether a terminal shows the character and does nothing else.
+fn is_plain(c: char) -> bool {
+    let invisible = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    );
+    !c.is_control() && !invisible
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,12 +134,28 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_four_digits_at_most() {
+        assert_eq!(
+            [bytes(999), bytes(1_000), bytes(999_949), bytes(999_950)],
+            ["999 bytes", "1.0 kB", "999.9 kB", "1.0 MB"]
+        );
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
+    }
+
+    #[test]
     fn lengths_of_time_are_read_or_refused() {
         assert_eq!(parse_duration("90s", "x").unwrap(), Duration::from_secs(90));
         assert_eq!(parse_duration("2h", "x").unwrap(), Duration::from_secs(7200));
         for bad in ["", "5", "m", "-5m", "5w", "99999999999999999999s", "9999999999999999999d"] {
             assert!(parse_duration(bad, "x").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing() {
+        let attack = "a\u{1b}]0;x\u{7}\u{9b}31m\r\u{202e}b\u{e0041}\nü🙂".as_bytes();
+        let shown = escaped(&[attack, b"\xff"].concat());
+        assert_eq!(shown, "a\\u001b]0;x\\u0007\\u009b31m\\u000d\\u202eb\\udb40\\udc41\nü🙂\\xff");
     }
 
     #[test]

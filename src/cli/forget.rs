@@ -1,0 +1,106 @@
+//! `convlake forget`: conversations out of a lake, for good.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::ChangedLakeArg;
+use super::text::count;
+use super::{Console, Environment, outcome, settings};
+use crate::error::{Error, Result};
+use crate::lake::forget::Forgot;
+use crate::lake::{Dataset, Lake, RunId, TableSpec};
+use crate::time::Clock;
+
+/// What no command can reach, said whenever something was forgotten.
+const BEYOND: &str = "not reached: what other conversations say of them, earlier versions that a bucket keeps, snapshots \
+                      and backups, what readers copied, and reports that earlier runs wrote elsewhere";
+
+/// Take conversations out of a lake for good, and keep them out
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("ids").required(true).multiple(true).args(["conversations", "file"])))]
+pub(super) struct ForgetArgs {
+    #[command(flatten)]
+    lake: ChangedLakeArg,
+    /// The id of a conversation (repeatable); other users of this machine may see it: --file hides it
+    #[arg(long = "conversation", value_name = "ID")]
+    conversations: Vec<String>,
+    /// A file with one id a line; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only say how much would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(
+    args: &ForgetArgs,
+    console: &Console,
+    env: &Environment,
+    clock: Clock,
+    stop: impl Future<Output = Error>,
+) -> Result<u8> {
+    let mut ids: HashSet<String> = args.file.as_deref().map(read_ids).transpose()?.unwrap_or_default();
+    ids.extend(args.conversations.iter().map(|id| id.trim().to_owned()));
+    ids.remove("");
+    if ids.is_empty() {
+        return Err(Error::usage("no conversation is named").hint("one id a line"));
+    }
+    let (asked, dry_run, id) = (ids.len() as u64, args.dry_run, RunId::at(clock.now()));
+    let forgot = settings::with_lake(&args.lake, env, stop, Lake::open_to_change, move |lake| {
+        let specs = TableSpec::of(settings::flattener_of(&lake)?.catalog())?;
+        lake.begin(id, Dataset::Conversations, specs, clock)?.forget(&ids, dry_run)
+    })
+    .await?;
+
+    say(&forgot, asked, dry_run, console);
+    let exit = outcome::failed(&forgot.failed, !forgot.days.is_empty(), console);
+    if !console.stdout_is_terminal {
+        let line = json!({
+            "run": id, "exit": exit, "dry_run": dry_run, "asked": asked, "new": forgot.new,
+            "conversations": forgot.conversations, "days": forgot.days.len(), "failed": forgot.failed.len(),
+            "marked": forgot.marked, "quarantine": {"records": forgot.records, "responses": forgot.responses},
+        });
+        console.data(&line.to_string())?;
+    }
+    Ok(exit)
+}
+
+fn say(forgot: &Forgot, asked: u64, dry_run: bool, console: &Console) {
+    let verb = if dry_run { "would be forgotten" } else { "forgotten" };
+    console.say(&format!(
+        "{} {verb} of {} asked for: {} written anew, {} and {} taken out of quarantine",
+        count(forgot.conversations, "conversation"),
+        count(asked, "id"),
+        count(forgot.days.len() as u64, "day"),
+        count(forgot.records, "record"),
+        count(forgot.responses, "response"),
+    ));
+    if dry_run {
+        return;
+    }
+    console.say(&format!("{} not known before, kept out from now on", count(forgot.new, "id")));
+    if forgot.marked > 0 {
+        console.say(&format!(
+            "{} that other runs may be publishing at this moment: marked, so that the next sync fetches them again",
+            count(forgot.marked, "day")
+        ));
+    }
+    console.say(BEYOND);
+}
+
+/// The ids in a file. What is wrong with it is said without repeating any of it.
+fn read_ids(path: &Path) -> Result<HashSet<String>> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        fs::read_to_string(path).map(|found| text = found)
+    };
+    read.map_err(|e| Error::usage(format!("--file `{}` cannot be read", path.display())).source(e))?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+}
