@@ -4,74 +4,61 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::org::{Ask, Org, ids};
+use common::org::{Org, at, range};
 use common::receipts::{states, written};
+use convlake::flatten::last_activity;
 use convlake::lake::State;
 use convlake::simulator::{Rules, SimulatorSettings, WorldSettings};
-use convlake::time::Day;
+use convlake::time::{Day, wire_time};
 
 const BEFORE: &str = "2025-03-01";
 const FROM: &str = "2025-03-08";
-const TO: &str = "2025-03-11";
 
-fn org() -> Org {
+fn org(now: &str) -> Org {
     let world = WorldSettings { conversations_per_day: 40, ..WorldSettings::default() };
-    Org::new(SimulatorSettings { world, ..SimulatorSettings::default() }, "2025-03-20")
-}
-
-/// Jobs that bring whatever was active in their interval.
-fn by_activity(org: &Org, from: &str, to: &str) -> Ask {
-    let mut ask = org.ask("jobs", from, to);
-    ask.api.start_of_day_matching = false;
-    ask
+    Org::new(SimulatorSettings { world, ..SimulatorSettings::default() }, now)
 }
 
 fn dirty(org: &Org) -> BTreeSet<Day> {
     states(&org.lake()).into_iter().filter(|(_, state)| *state == State::Dirty).map(|(day, _)| day).collect()
 }
 
-/// The days that conversations in `pages` of jobs started on.
-fn owners(org: &Org, before: &Day) -> BTreeMap<Day, usize> {
-    // Whoever lived longer than to the window's start is in a job that begins there.
-    let start = FROM.parse::<Day>().unwrap().start();
-    let mut owners = BTreeMap::new();
-    for back in 1..=62 {
-        let day = before.plus(-back);
-        let alive = org.simulator.world().conversations(day, org.clock.now()).into_iter().filter(|record| {
-            let record: serde_json::Value = serde_json::from_slice(&record.json).unwrap();
-            let end = record["conversationEnd"].as_str().map(|end| convlake::time::parse_timestamp(end).unwrap());
-            end.is_some_and(|end| end >= start)
-        });
-        let count = alive.count();
-        if count > 0 {
-            owners.insert(day, count);
-        }
-    }
-    owners
+/// Days before `before` with conversations that something happened in between `from` and now.
+fn owners(org: &Org, before: Day, from: &str) -> BTreeSet<Day> {
+    let (from, now) = (at(from).timestamp_micros(), org.clock.now());
+    let active = |day: &Day| {
+        let records = org.simulator.world().conversations(*day, now);
+        records.iter().any(|record| last_activity(&record.json, now.timestamp_micros()) >= Some(from))
+    };
+    (1..=62).map(|back| before.plus(-back)).filter(active).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn conversations_of_earlier_days_are_counted_and_mark_the_days_that_the_lake_holds() {
-    let org = org();
+    let org = org("2025-03-08T12:00:00Z");
     let first = org.export("jobs", BEFORE, FROM).await;
     org.assert_complete(&first, BEFORE, FROM);
     let files = written(&org.lake());
+    let seen_until = wire_time(org.clock.now());
+    tokio::time::sleep(Duration::from_secs(12 * 24 * 3_600)).await;
 
-    let report = org.run(by_activity(&org, FROM, TO)).await;
-    org.assert_complete(&report, BEFORE, TO);
-    // Conversations without an end are active for as long as nobody says otherwise; the ended ones are certain.
-    let owners = owners(&org, &FROM.parse().unwrap());
-    assert!(report.totals.out_of_window >= owners.values().sum::<usize>() as u64, "{owners:?}");
-    let held: BTreeSet<Day> = ids(&org.lake()).into_keys().collect();
-    let expected: BTreeSet<Day> = owners.keys().copied().filter(|day| held.contains(day)).collect();
+    let mut keep = org.keep("auto");
+    keep.request.from = Some(FROM.parse().unwrap());
+    keep.request.dirty_max = 0;
+    let report = org.sync(keep).await;
+    assert_eq!(report.totals.exit, 0, "{report:#?}");
+    let owners = owners(&org, FROM.parse().unwrap(), &seen_until);
+    assert!(report.totals.out_of_window > 0);
+    let held: BTreeSet<Day> = range(BEFORE, FROM).days().collect();
+    let expected: BTreeSet<Day> = owners.intersection(&held).copied().collect();
+    assert!(!expected.is_empty(), "nobody came back: {owners:?}");
+    // A late evaluation is no activity: no job shows it.
     let marked = dirty(&org);
-    assert!(!expected.is_empty() && marked.is_superset(&expected), "{marked:?} and {expected:?}");
-    assert!(owners.keys().any(|day| !held.contains(day)), "none of a day that the lake does not hold");
-    let early: BTreeSet<Day> = marked.iter().copied().filter(|day| *day < FROM.parse().unwrap()).collect();
-    assert_eq!(marked, early, "days of the window itself are fresh");
+    assert!(!marked.is_empty() && marked.is_subset(&expected), "{marked:?} and {expected:?}");
+    assert_eq!(report.totals.dirty_left, marked.len() as u64);
     let now = written(&org.lake());
     assert!(files.iter().all(|(path, time)| now.get(path) == Some(time)), "a marked day keeps its files");
 
@@ -84,9 +71,12 @@ async fn conversations_of_earlier_days_are_counted_and_mark_the_days_that_the_la
 /// fetched and is no news.
 #[tokio::test(start_paused = true)]
 async fn slices_of_one_run_do_not_mark_each_others_days() {
-    let org = org();
-    let report = org.run(by_activity(&org, "2025-02-01", TO)).await;
-    org.assert_complete(&report, "2025-02-01", TO);
+    let org = org("2025-03-20");
+    org.export("jobs", "2025-01-31", "2025-02-01").await;
+    let mut keep = org.keep("jobs");
+    keep.request.from = Some("2025-02-01".parse().unwrap());
+    let report = org.sync(keep).await;
+    org.assert_complete(&report, "2025-01-31", "2025-03-19");
     assert!(report.totals.out_of_window > 0);
     assert!(report.windows.iter().map(|window| window.slices).sum::<u64>() > 1);
     assert_eq!(dirty(&org), BTreeSet::new());

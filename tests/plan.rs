@@ -14,7 +14,7 @@ use common::through;
 use convlake::api::transport::{Request as HttpRequest, Response, Transport, TransportError};
 use convlake::api::{Api, CALLS_PER_MINUTE};
 use convlake::export::{self, Expectation, Report};
-use convlake::plan::{Protocol, ProtocolChoice, windows};
+use convlake::plan::{Matching, Protocol, ProtocolChoice, windows};
 use convlake::simulator::{Simulator, SimulatorSettings, WorldSettings};
 use convlake::time::Clock;
 use futures::future::BoxFuture;
@@ -58,7 +58,8 @@ async fn year(protocol: Protocol) -> Year {
     let settings = through::settings(&simulator);
     let probing = Api::new(settings.clone(), simulator.transport(), clock);
     let choice = ProtocolChoice::One(protocol);
-    let expected = export::probe(&windows(&asked), choice, &settings.wanted, &probing).await.unwrap();
+    let expected =
+        export::probe(&windows(&asked.into(), Matching::Start), choice, &settings.wanted, &probing).await.unwrap();
     // The probe's calls are in the API's minute; the export's are measured in minutes of their own.
     tokio::time::sleep(Duration::from_secs(600)).await;
 

@@ -56,15 +56,28 @@ fn every_command_and_flag_exists() {
         assert!(output.status.success(), "convlake {args:?} is not a command");
         String::from_utf8(output.stdout).unwrap()
     };
-    let commands: BTreeSet<&str> = README
-        .split("convlake ")
-        .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next())
-        .filter(|word| ["demo", "export", "plan", "convert", "schema", "simulate", "sync", "status"].contains(word))
-        .collect();
+    let texts = [README, include_str!("../docs/schedule.md"), include_str!("../docs/stores.md")];
+    let texts = [&texts[..], &[include_str!("../docs/privacy.md"), include_str!("../docs/warehouse.md")]].concat();
+    let overview = help(&[]);
+    let listed = overview.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    // Lines that are indented further go on with an explanation.
+    let listed = listed.take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let named = listed.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
+    let known: BTreeSet<&str> = named.collect();
+    // What stands behind the name in a shell line or between backticks is a command.
+    let said = texts.iter().flat_map(|text| text.lines()).flat_map(|line| {
+        let shell = line.strip_prefix("convlake ").or(line.strip_prefix("cargo run --release -- ")).into_iter();
+        shell.chain(line.split("`convlake ").skip(1))
+    });
+    let commands: BTreeSet<&str> =
+        said.filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next()).collect();
+    assert!(commands.is_subset(&known), "{commands:?} are not all of {known:?}");
+    assert_eq!(known.difference(&commands).collect::<Vec<_>>(), [&"help"], "every command is explained");
     assert!(commands.len() >= 5, "{commands:?}");
-    let all: String = commands.iter().map(|command| help(&[command])).collect();
-    for flag in README.split(|c: char| c.is_whitespace() || c == '`').filter(|word| word.starts_with("--")) {
+    let mut all: String = commands.iter().map(|command| help(&[command])).collect();
+    all += &["list", "show", "retry", "purge"].map(|action| help(&["quarantine", "lake", action])).concat();
+    let words = texts.iter().flat_map(|text| text.split(|c: char| c.is_whitespace() || c == '`'));
+    for flag in words.filter(|word| word.starts_with("--")) {
         let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         if !["--release"].contains(&flag) {
             assert!(all.contains(flag), "`{flag}` is not a flag of {commands:?}");

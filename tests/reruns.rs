@@ -91,7 +91,7 @@ async fn a_second_run_brings_late_changes_and_deletions_and_leaves_the_other_day
     let files_now = written(&org.lake());
     assert!(untouched.iter().all(|(path, time)| files_now.get(*path) == Some(time)), "files of unchanged days changed");
     let new: Vec<_> = records(&org.lake()).difference(&records_before).cloned().collect();
-    assert_eq!(new.len(), outcomes(&second, DayOutcome::Published).len(), "one new receipt a changed day: {new:?}");
+    assert_eq!(new.len(), after.len(), "one new receipt a day, changed or only seen again: {new:?}");
 
     // What vanished was looked for a second time, and is listed.
     let vanished: BTreeMap<Day, usize> = before
@@ -115,7 +115,7 @@ async fn a_second_run_brings_late_changes_and_deletions_and_leaves_the_other_day
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_that_settles_gets_a_receipt_and_no_file_and_then_rests() {
+async fn a_day_that_settles_gets_a_receipt_and_no_new_file() {
     let (from, to) = ("2025-03-10", "2025-03-12");
     let settings = SimulatorSettings {
         world: WorldSettings {
@@ -136,12 +136,7 @@ async fn a_day_that_settles_gets_a_receipt_and_no_file_and_then_rests() {
     assert_eq!(outcomes(&report, DayOutcome::Unchanged).len(), 2, "{report:#?}");
     assert_eq!(written(&org.lake()), files);
     assert!(states(&org.lake()).values().all(|state| *state == State::Settled));
-    let settled = records(&org.lake());
-    assert_eq!(settled.len(), receipts.len() + 2);
-
-    tokio::time::sleep(20 * DAY).await;
-    export(&org, "jobs", from, to).await;
-    assert_eq!((written(&org.lake()), records(&org.lake())), (files, settled));
+    assert_eq!(records(&org.lake()).len(), receipts.len() + 2);
 }
 
 #[tokio::test(start_paused = true)]

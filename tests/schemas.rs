@@ -10,6 +10,7 @@ use convlake::flatten::schema::{Column, ColumnType, Fold, Pii, Source, Table, Un
 use convlake::flatten::{Catalog, Flattener};
 
 const MODEL: &str = include_str!("fixtures/model.txt");
+const DIMENSIONS: &str = include_str!("fixtures/dimensions.txt");
 const METRICS: &str = include_str!("fixtures/metrics.txt");
 
 /// Which objects of the model lie where in a record.
@@ -33,6 +34,11 @@ const PLACES: [(&str, &str); 15] = [
 
 fn tables() -> Vec<Table> {
     Catalog::builtin().unwrap().tables().to_vec()
+}
+
+/// Conversations and dimensions.
+fn every_table() -> Vec<Table> {
+    Catalog::everything().unwrap().tables().to_vec()
 }
 
 fn columns(tables: &[Table]) -> impl Iterator<Item = (&Table, &Column)> {
@@ -63,23 +69,30 @@ fn unmapped(model: &str, tables: &[Table]) -> Vec<String> {
         let (model, field) = field.split_once('.').unwrap();
         let Some(place) = places.get(model) else { return false };
         let path = joined(place, field);
-        let expected = match kind {
-            "str" => ColumnType::String,
-            "int" => ColumnType::Int64,
-            "float" => ColumnType::Double,
-            "bool" => ColumnType::Boolean,
-            "datetime" => ColumnType::Timestamp,
-            "list[str]" => ColumnType::StringList,
-            "list[int]" => ColumnType::Int64List,
-            "dict(str, str)" => return tables.iter().any(|table| table.place == path && table.is_map()),
-            nested => match nested.strip_prefix("list[") {
-                Some(_) => return tables.iter().any(|table| table.place == path && !table.is_map()),
-                None => return places.get(nested) == Some(&path.as_str()),
+        match (plain(kind), kind) {
+            (Some(expected), _) => mapped.get(&path) == Some(&expected),
+            (None, "dict(str, str)") => tables.iter().any(|table| table.place == path && table.is_map()),
+            (None, nested) => match nested.strip_prefix("list[") {
+                Some(_) => tables.iter().any(|table| table.place == path && !table.is_map()),
+                None => places.get(nested) == Some(&path.as_str()),
             },
-        };
-        mapped.get(&path) == Some(&expected)
+        }
     };
     model.lines().filter(|line| !is_mapped(line)).map(str::to_owned).collect()
+}
+
+/// The column type of the SDK's plain types.
+fn plain(kind: &str) -> Option<ColumnType> {
+    Some(match kind {
+        "str" => ColumnType::String,
+        "int" => ColumnType::Int64,
+        "float" => ColumnType::Double,
+        "bool" => ColumnType::Boolean,
+        "datetime" => ColumnType::Timestamp,
+        "list[str]" => ColumnType::StringList,
+        "list[int]" => ColumnType::Int64List,
+        _ => return None,
+    })
 }
 
 /// The metrics that lack a column, by table.
@@ -162,7 +175,7 @@ fn metric_columns_are_named_typed_and_folded_by_their_metric() {
 
 #[test]
 fn columns_are_named_after_their_fields() {
-    for (table, column) in columns(&tables()) {
+    for (table, column) in columns(&every_table()) {
         if let Source::Field(paths) = &column.source {
             // The first path is the name-giver, unless the field is an object around one number.
             let path = paths.as_slice()[0].trim_end_matches(".total");
@@ -192,7 +205,7 @@ fn an_embedded_object_is_a_prefix_that_is_not_doubled() {
 
 #[test]
 fn docs_are_sentences() {
-    for (table, column) in columns(&tables()) {
+    for (table, column) in columns(&every_table()) {
         assert!(is_sentence(&table.doc), "{}: {}", table.name, table.doc);
         assert!(is_sentence(&column.doc), "{}.{}: {}", table.name, column.name, column.doc);
     }
@@ -201,7 +214,7 @@ fn docs_are_sentences() {
 
 #[test]
 fn units_and_suffixes_agree_and_only_numbers_have_units() {
-    for (table, column) in columns(&tables()) {
+    for (table, column) in columns(&every_table()) {
         let place = format!("{}.{}", table.name, column.name);
         assert_eq!(column.name.ends_with("_ms"), column.unit == Some(Unit::Milliseconds), "{place}");
         assert_eq!(column.name.ends_with("_seconds"), column.unit == Some(Unit::Seconds), "{place}");
@@ -232,6 +245,44 @@ fn columns_that_say_who_or_what_was_said_are_classified() {
         let table = tables.iter().find(|table| table.name == content).unwrap();
         assert_eq!(table.column("value").unwrap().pii, Pii::Content);
     }
+}
+
+#[test]
+fn dimensions_have_the_fields_of_their_models_and_say_who_is_who() {
+    let model: BTreeMap<&str, &str> = DIMENSIONS.lines().map(|line| line.split_once(": ").unwrap()).collect();
+    let models = ["Queue", "User", "WrapupCode", "RoutingSkill", "AuthzDivision", "Flow", "Team"];
+    let tables = Catalog::dimensions().unwrap().tables().to_vec();
+    assert_eq!(tables.len(), models.len());
+    for (table, root) in tables.iter().zip(models) {
+        // A path is followed from model to model, to the type of its last field.
+        let kind = |path: &str| {
+            path.split('.').try_fold(root, |at, field| model.get(format!("{at}.{field}").as_str()).copied())
+        };
+        for column in &table.columns {
+            let place = format!("{}.{}", table.name, column.name);
+            if let Source::Field(paths) = &column.source {
+                let path = &paths.as_slice()[0];
+                assert_eq!(kind(path).and_then(plain), Some(column.kind), "{place}");
+                let person = table.name == "users" && path == "id"
+                    || ["createdBy", "modifiedBy", "publishedBy.id", "manager.id"].contains(&path.as_str());
+                assert_eq!(column.pii == Pii::Id, person, "{place}");
+            }
+        }
+        assert!(table.ignored.iter().all(|path| kind(path) == Some("str")), "{}", table.name);
+        assert_eq!(table.primary_key, ["id"]);
+        assert_eq!(table.columns.iter().map(|c| c.name.as_str()).take(2).collect::<Vec<_>>(), ["id", "name"]);
+        assert_eq!(
+            table.columns.last().map(|column| (column.name.as_str(), column.pii)),
+            Some(("extra", Pii::Content))
+        );
+        assert!(
+            Flattener::new(std::sync::Arc::new(Catalog::dimensions().unwrap().alone(&table.name).unwrap())).is_ok()
+        );
+    }
+    let users = tables.iter().find(|table| table.name == "users").unwrap();
+    let class = |name| users.column(name).unwrap().pii;
+    assert_eq!(["name", "preferred_name"].map(class), [Pii::Name; 2]);
+    assert_eq!(["email", "username"].map(class), [Pii::Contact; 2]);
 }
 
 #[test]
@@ -285,7 +336,7 @@ fn ordinals_are_singulars_and_one_for_each_array_above() {
 
 #[test]
 fn names_are_distinct_and_primary_keys_are_key_columns() {
-    let tables = tables();
+    let tables = every_table();
     let names: BTreeSet<_> = tables.iter().map(|table| &table.name).collect();
     assert_eq!(names.len(), tables.len());
     for table in &tables {
@@ -302,13 +353,13 @@ fn each_file_is_named_after_its_table_and_none_is_forgotten() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let files: BTreeSet<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let tables: BTreeSet<String> = tables().iter().map(|table| format!("{}.json", table.name)).collect();
+    let tables: BTreeSet<String> = every_table().iter().map(|table| format!("{}.json", table.name)).collect();
     assert_eq!(files, tables);
 }
 
 #[test]
 fn one_column_is_one_line_of_its_file() {
-    for table in tables() {
+    for table in every_table() {
         let path = format!("{}/schemas/{}.json", env!("CARGO_MANIFEST_DIR"), table.name);
         let text = std::fs::read_to_string(path).unwrap();
         for column in &table.columns {

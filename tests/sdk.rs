@@ -36,6 +36,26 @@ fn the_official_sdk_reads_the_simulator() {
         assert_eq!(expected.len(), CONVERSATIONS);
         assert_eq!(ids(&seen[protocol]), expected, "{protocol}");
     }
+    check_dimensions(&seen["dimensions"]);
+}
+
+/// Whether all of every list came, with names.
+fn check_dimensions(lists: &Value) {
+    let sizes = lists.as_object().expect("dimensions").iter().map(|(name, entities)| {
+        let entities = entities.as_object().expect("names by id");
+        assert!(entities.values().all(|name| name.as_str().is_some_and(|name| !name.is_empty())), "{name}");
+        (name.as_str(), entities.len())
+    });
+    let expected = [
+        ("queues", 12),
+        ("users", 60),
+        ("wrap_up_codes", 14),
+        ("skills", 8),
+        ("divisions", 3),
+        ("flows", 8),
+        ("teams", 5),
+    ];
+    assert_eq!(sizes.collect::<Vec<_>>(), expected);
 }
 
 /// Ids that a plain client gets, of conversations that start in the range.

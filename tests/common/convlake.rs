@@ -36,6 +36,12 @@ impl Convlake {
         Convlake { env: simulate.env().clone(), ..Convlake::new() }
     }
 
+    /// With more in its environment.
+    pub(crate) fn with(mut self, env: BTreeMap<&'static str, String>) -> Convlake {
+        self.env.extend(env);
+        self
+    }
+
     /// A path in the directory of its own, which is also where it runs.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.dir.path().join(relative)

@@ -3,16 +3,25 @@
 #![allow(dead_code, reason = "every test binary compiles all of this and uses its part")]
 
 pub(crate) mod convlake;
+pub(crate) mod days;
+pub(crate) mod flaky;
+pub(crate) mod image;
+pub(crate) mod kept;
 pub(crate) mod oracle;
 pub(crate) mod org;
 pub(crate) mod parts;
+#[cfg(unix)]
+pub(crate) mod postgres;
 pub(crate) mod receipts;
+pub(crate) mod running;
 pub(crate) mod simulate;
 pub(crate) mod through;
+pub(crate) mod turns;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -95,6 +104,25 @@ pub(crate) fn duckdb(sql: &str) -> Vec<Value> {
 /// A table of a lake, to be read in SQL.
 pub(crate) fn table(lake: &Path, name: &str) -> String {
     format!("read_parquet('{}/{name}/**/*.parquet', hive_partitioning = true)", lake.display())
+}
+
+/// Calls `check` with 0 to `count`, on all processors.
+pub(crate) fn each(count: usize, check: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            if number >= count {
+                return;
+            }
+            check(number);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(work);
+        }
+    });
 }
 
 /// Lines of a script's output, as a set.

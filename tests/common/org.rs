@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::AsArray;
+use chrono::TimeDelta;
 use convlake::api::transport::{Request as HttpRequest, Response, Transport, TransportError};
 use convlake::api::{Api, ApiSettings, Credentials, Endpoint};
 use convlake::error::Error;
-use convlake::export::{self, Means, Report, Request, Settings};
+use convlake::export::{self, Means, Outlook, Report, Request, Settings, SyncRequest};
 use convlake::flatten::Flattener;
 use convlake::flatten::catalog::Catalog;
 use convlake::lake::Lake;
 use convlake::lake::identity::{Family, Identity, Selection};
+use convlake::plan::due::LOOKBACK;
 use convlake::plan::{Protocol, ProtocolChoice};
 use convlake::simulator::{Simulator, SimulatorSettings};
 use convlake::time::{Clock, Day, Interval, Timestamp, parse_timestamp};
@@ -25,6 +28,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
+use tracing::subscriber::NoSubscriber;
 
 /// An organisation, and a directory for lakes of it.
 pub(crate) struct Org {
@@ -33,7 +37,7 @@ pub(crate) struct Org {
     dir: Arc<TempDir>,
     wire: Arc<Wire>,
     log: Log,
-    _logging: tracing::subscriber::DefaultGuard,
+    _logging: Rc<tracing::subscriber::DefaultGuard>,
 }
 
 /// An export about to run; change what differs.
@@ -46,24 +50,21 @@ pub(crate) struct Ask {
     pub(crate) tables: Option<&'static [&'static str]>,
 }
 
+/// A sync about to run; change what differs.
+pub(crate) struct Keep {
+    pub(crate) request: SyncRequest,
+    pub(crate) api: ApiSettings,
+    pub(crate) settings: Settings,
+    pub(crate) lake: PathBuf,
+    pub(crate) tables: Option<&'static [&'static str]>,
+}
+
 /// A day's conversation ids, sorted; one that is there twice is here twice.
 pub(crate) type Ids = BTreeMap<Day, Vec<String>>;
 
 impl Org {
     /// An organisation at the moment `now`. Time goes on with tokio's.
     pub(crate) fn new(settings: SimulatorSettings, now: &str) -> Org {
-        let clock = Clock::starting_at(at(now));
-        Org::of(settings, clock, Arc::new(directory()))
-    }
-
-    /// The same moment and lakes, and another simulator: the source after a change.
-    pub(crate) fn turned_into(&self, settings: SimulatorSettings) -> Org {
-        Org::of(settings, self.clock, Arc::clone(&self.dir))
-    }
-
-    fn of(settings: SimulatorSettings, clock: Clock, dir: Arc<TempDir>) -> Org {
-        let simulator = Simulator::new(settings, clock);
-        let wire = Arc::new(Wire { simulator: simulator.clone(), sent: Mutex::default() });
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -71,8 +72,23 @@ impl Org {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        let logging = tracing::subscriber::set_default(subscriber);
-        Org { simulator, clock, dir, wire, log, _logging: logging }
+        let logging = Rc::new(tracing::subscriber::set_default(subscriber));
+        let clock = Clock::starting_at(at(now));
+        let (simulator, wire) = Org::source(settings, clock);
+        Org { simulator, clock, dir: Arc::new(directory()), wire, log, _logging: logging }
+    }
+
+    /// The same moment and lakes, and another simulator: the source after a change.
+    pub(crate) fn turned_into(&self, settings: SimulatorSettings) -> Org {
+        let (simulator, wire) = Org::source(settings, self.clock);
+        let (dir, log, logging) = (Arc::clone(&self.dir), self.log.clone(), Rc::clone(&self._logging));
+        Org { simulator, clock: self.clock, dir, wire, log, _logging: logging }
+    }
+
+    fn source(settings: SimulatorSettings, clock: Clock) -> (Simulator, Arc<Wire>) {
+        let simulator = Simulator::new(settings, clock);
+        let wire = Arc::new(Wire { simulator: simulator.clone(), sent: Mutex::default() });
+        (simulator, wire)
     }
 
     /// Where the lake is unless an [`Ask`] says otherwise.
@@ -91,7 +107,13 @@ impl Org {
         let credentials =
             Credentials::new(self.simulator.client_id(), self.simulator.client_secret()).expect("credentials");
         Ask {
-            request: Request { asked: range(from, to), protocol: choice(protocol), filtered: false, concurrency: 8 },
+            request: Request {
+                asked: range(from, to).into(),
+                protocol: choice(protocol),
+                filtered: false,
+                concurrency: 6,
+                missing_only: false,
+            },
             api: ApiSettings { seed: Some(1), ..ApiSettings::new(endpoint, credentials) },
             settings: Settings {
                 command: "export",
@@ -118,24 +140,74 @@ impl Org {
 
     /// Runs an export until its end or until `stop`. Nothing that it says or leaves behind holds a secret.
     pub(crate) async fn run_until(&self, ask: Ask, stop: impl Future<Output = Error>) -> Report {
-        let family = match ask.request.protocol {
+        let means = self.means(&ask.lake, ask.request.protocol, ask.tables);
+        let report = export::export(ask.settings, ask.request, self.api(ask.api), means, stop).await;
+        self.assert_no_secret(&report, &ask.lake);
+        report
+    }
+
+    /// A sync with everything at its default, by `auto` or one of the protocols.
+    pub(crate) fn keep(&self, protocol: &str) -> Keep {
+        let Ask { request, api, settings, lake, tables } = self.ask(protocol, "2025-01-01", "2025-01-02");
+        let request = SyncRequest {
+            protocol: request.protocol,
+            filtered: false,
+            concurrency: request.concurrency,
+            from: None,
+            lookback: LOOKBACK,
+            recheck_every: TimeDelta::days(1),
+            settled_only: false,
+            dirty_max: 62,
+        };
+        Keep { request, api, settings: Settings { command: "sync", ..settings }, lake, tables }
+    }
+
+    /// Runs a sync to its end, as [`Org::run_until`] does with an export.
+    pub(crate) async fn sync(&self, keep: Keep) -> Report {
+        let lake = keep.lake.clone();
+        let report = self.sync_only(keep).await;
+        self.assert_no_secret(&report, &lake);
+        report
+    }
+
+    /// The same without a log and without looking for secrets, which takes longer the longer the lake has been kept.
+    pub(crate) async fn sync_quietly(&self, keep: Keep) -> Report {
+        let _silence = tracing::subscriber::set_default(NoSubscriber::default());
+        self.sync_only(keep).await
+    }
+
+    async fn sync_only(&self, keep: Keep) -> Report {
+        let means = self.means(&keep.lake, keep.request.protocol, keep.tables);
+        export::sync(keep.settings, keep.request, self.api(keep.api), means, std::future::pending()).await
+    }
+
+    /// What a sync would do.
+    pub(crate) async fn outlook(&self, keep: Keep) -> Outlook {
+        let lake = Lake::find(&keep.lake).expect("a lake or none");
+        let wanted = keep.api.wanted.clone();
+        let outlook = export::outlook(&keep.request, lake, &wanted, &self.api(keep.api), self.clock.now()).await;
+        outlook.expect("an outlook")
+    }
+
+    fn api(&self, settings: ApiSettings) -> Api {
+        let transport: Arc<dyn Transport> = Arc::<Wire>::clone(&self.wire);
+        Api::new(settings, transport, self.clock)
+    }
+
+    fn means(&self, lake: &Path, protocol: ProtocolChoice, tables: Option<&[&str]>) -> Means {
+        let family = match protocol {
             ProtocolChoice::One(Protocol::Cursor) => Family::Cursor,
             ProtocolChoice::One(Protocol::Page) => Family::Page,
             _ => Family::Genesys,
         };
         let identity =
             Identity { family, source: "localhost".to_owned(), organization: None, selection: Selection::default() };
-        let means = Means {
-            lake: Lake::open(&ask.lake, &identity).expect("a lake"),
-            flattener: flattener(ask.tables),
+        Means {
+            lake: Lake::open(lake, &identity).expect("a lake"),
+            flattener: flattener(tables),
             clock: self.clock,
             watch: Arc::new(|_| ()),
-        };
-        let transport: Arc<dyn Transport> = Arc::<Wire>::clone(&self.wire);
-        let api = Api::new(ask.api, transport, self.clock);
-        let report = export::export(ask.settings, ask.request, api, means, stop).await;
-        self.assert_no_secret(&report, &ask.lake);
-        report
+        }
     }
 
     /// Calls the source by hand, with a token of its own.
@@ -283,7 +355,7 @@ impl io::Write for Log {
 
 /// In memory where the system offers it: nothing here asks what a power cut would leave, and waiting for the disk
 /// takes longer than all the rest.
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
     directory.expect("a temporary directory")

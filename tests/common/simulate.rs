@@ -1,14 +1,12 @@
-//! `convlake simulate` as a child process, killed when the test is over.
+//! `convlake simulate` as a child process, killed when the tests are over.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command};
 
-use tempfile::TempDir;
-
-use super::{isolate, parts, read, succeed};
+use super::kept::Kept;
+use super::{isolate, parts, succeed};
 
 /// What the simulator prints when it listens, and what convlake reads from its environment.
 pub(crate) const BASE_URL: &str = "CONVLAKE_BASE_URL";
@@ -17,10 +15,9 @@ pub(crate) const CLIENT_SECRET: &str = "GENESYSCLOUD_OAUTHCLIENT_SECRET";
 
 /// A running simulator.
 pub(crate) struct Simulate {
-    child: Child,
+    kept: Kept,
     // Held open: a closed pipe would be an error to the simulator.
     stdout: BufReader<ChildStdout>,
-    dir: TempDir,
     settings: BTreeMap<&'static str, String>,
 }
 
@@ -32,20 +29,16 @@ impl Simulate {
 
     /// The same with more arguments.
     pub(crate) fn with(conversations_per_day: u32, more: &[&str]) -> Simulate {
-        let dir = TempDir::new().expect("a temporary directory");
-        let log = File::create(dir.path().join("simulate.log")).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_convlake"));
-        isolate(&mut command)
-            .args(["simulate", "--port", "0", "--seed", "7", "--conversations-per-day"])
-            .arg(conversations_per_day.to_string())
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        let mut child = command.spawn().expect("convlake starts");
-        let stdout = child.stdout.take().expect("a piped stdout");
-        // From here on a panic kills the child.
-        let mut simulate = Simulate { child, stdout: BufReader::new(stdout), dir, settings: BTreeMap::new() };
+        let mut kept = Kept::start(|_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_convlake"));
+            isolate(&mut command)
+                .args(["simulate", "--port", "0", "--seed", "7", "--conversations-per-day"])
+                .arg(conversations_per_day.to_string())
+                .args(more);
+            command
+        });
+        let stdout = BufReader::new(kept.stdout());
+        let mut simulate = Simulate { kept, stdout, settings: BTreeMap::new() };
         simulate.read_settings();
         simulate
     }
@@ -69,19 +62,8 @@ impl Simulate {
 
     /// Raw conversations of `[from, to)`, both dates, fetched without convlake: a file with one a line.
     pub(crate) fn fetch(&self, protocol: &str, from: &str, to: &str) -> PathBuf {
-        let raw = self.dir.path().join(format!("{protocol}-{from}-{to}.ndjson"));
+        let raw = self.kept.path(&format!("{protocol}-{from}-{to}.ndjson"));
         succeed(parts::script("oracle/fetch.py").envs(self.env()).args([protocol, from, to]).arg(&raw));
         raw
-    }
-}
-
-impl Drop for Simulate {
-    fn drop(&mut self) {
-        // Already gone is as good as killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("the simulator said:\n{}", read(&self.dir.path().join("simulate.log")));
-        }
     }
 }

@@ -50,6 +50,12 @@ pub(crate) async fn export(
         max_bad: 50,
         allow_vanished: false,
     };
-    let request = Request { asked, protocol: ProtocolChoice::One(protocol), filtered: false, concurrency: 8 };
+    let request = Request {
+        asked: asked.into(),
+        protocol: ProtocolChoice::One(protocol),
+        filtered: false,
+        concurrency: 6,
+        missing_only: false,
+    };
     export::export(settings, request, Api::new(api, transport, clock), means, std::future::pending()).await
 }

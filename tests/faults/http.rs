@@ -174,7 +174,7 @@ async fn a_redirect_is_never_followed_and_names_the_host_alone() {
 async fn a_deadline_ends_a_silence() {
     let org = Org::new(faulty(r#"{"endpoint": "query", "action": "hang"}"#), NOW);
     let mut ask = in_pages(&org, "query");
-    ask.request.asked = range("2025-01-01", "2025-01-02");
+    ask.request.asked = range("2025-01-01", "2025-01-02").into();
     let start = Instant::now();
     ask.api.deadline = Some(start + Duration::from_secs(30));
     let report = org.run(ask).await;

@@ -3,7 +3,7 @@
     compare.py expand RAW.ndjson FROM TO ORACLE.duckdb
     compare.py compare ORACLE.duckdb LAKE
 
-`compare` prints one JSON object: `rows` by table, `differences` (empty when lake and oracle are equal), and
+LAKE is a folder, or a URL that DuckDB reads after what `DUCKDB_INIT` says. `compare` prints one JSON object: `rows` by table, `differences` (empty when lake and oracle are equal), and
 `unfilled`, the columns that no record filled: what the comparison says nothing about.
 """
 
@@ -18,13 +18,22 @@ from expand import HERE, KEYS, expansion, identity, quoted
 MACROS = (HERE / "macros.sql").read_text().replace("CREATE MACRO", "CREATE TEMP MACRO")
 
 
-def lake_files(lake: Path, table: str) -> str:
+def lake_files(lake: Path | str, table: str) -> str:
     return f"read_parquet({quoted(f'{lake}/{table}/**/*.parquet')}, hive_partitioning = true)"
+
+
+def partitions(lake: Path | str, table: str) -> str:
+    files = f"glob({quoted(f'{lake}/{table}/*/*.parquet')})"
+    return f"SELECT list(DISTINCT split_part(file, '/', -2)) AS dates FROM {files};\n"
+
+
+def ask(sql: str, database: Path) -> list[list[dict]]:
+    return duck.run(sql, database, read_only=True)
 
 
 def columns_of(relations: dict[str, str], database: Path) -> dict[str, dict[str, str]]:
     """Table → column name → type."""
-    described = duck.run("".join(f"DESCRIBE SELECT * FROM {r};\n" for r in relations.values()), database)
+    described = ask("".join(f"DESCRIBE SELECT * FROM {r};\n" for r in relations.values()), database)
     return {
         table: {row["column_name"]: row["column_type"] for row in rows}
         for table, rows in zip(relations, described, strict=True)
@@ -50,7 +59,7 @@ def compare_columns(table: str, expected: dict[str, str], found: dict[str, str])
     return differences
 
 
-def sides(table: str, columns: dict[str, str], lake: Path) -> str:
+def sides(table: str, columns: dict[str, str], lake: Path | str) -> str:
     """Both sides of a comparison, in the columns that both have."""
     projection = ", ".join(canonical(name, kind) for name, kind in columns.items())
     return f"""
@@ -59,7 +68,7 @@ CREATE OR REPLACE TEMP TABLE lake_rows AS SELECT {projection} FROM {lake_files(l
 """
 
 
-def count_differences(table: str, columns: dict[str, str], lake: Path) -> str:
+def count_differences(table: str, columns: dict[str, str], lake: Path | str) -> str:
     return f"""{sides(table, columns, lake)}
 SELECT
   (SELECT count(*) FROM (FROM oracle_rows EXCEPT ALL FROM lake_rows)) AS missing,
@@ -68,14 +77,14 @@ SELECT
 """
 
 
-def explain(table: str, columns: dict[str, str], lake: Path, database: Path) -> list[str]:
+def explain(table: str, columns: dict[str, str], lake: Path | str, database: Path) -> list[str]:
     """Which columns differ, in how many rows, and one example of each."""
     keys = ", ".join(identity(table))
     others = [name for name in columns if name not in identity(table)]
     joined = f"FROM oracle_rows AS o JOIN lake_rows AS l USING ({keys})"
     differ = {name: f'o."{name}" IS DISTINCT FROM l."{name}"' for name in others}
     setup = MACROS + sides(table, columns, lake)
-    (alone,), (counts,) = duck.run(
+    (alone,), (counts,) = ask(
         f"""{setup}
 SELECT
   (SELECT count(*) FROM oracle_rows ANTI JOIN lake_rows USING ({keys})) AS oracle,
@@ -94,7 +103,7 @@ SELECT {", ".join(f'count(*) FILTER ({differ[name]}) AS "{name}"' for name in ot
 {joined} WHERE {differ[name]} LIMIT 1;"""
             for name in wrong
         )
-        for name, (row,) in zip(wrong, duck.run(setup + examples, database), strict=True):
+        for name, (row,) in zip(wrong, ask(setup + examples, database), strict=True):
             lines.append(
                 f"{table}.{name}: {counts[name]} rows differ, "
                 f"such as {row['id']}: oracle {row['oracle']!r}, lake {row['lake']!r}"
@@ -113,19 +122,19 @@ def expand(raw: Path, start: str, end: str, database: Path) -> None:
     duck.run(expansion(raw, start, end), database)
 
 
-def compare(database: Path, lake: Path, tables: Iterable[str] = KEYS) -> dict:
+def compare(database: Path, lake: Path | str, tables: Iterable[str] = KEYS) -> dict:
     expected = columns_of({t: t for t in tables}, database)
-    values = dict(zip(tables, duck.run("".join(filled(t, expected[t]) for t in tables), database), strict=True))
+    values = dict(zip(tables, ask("".join(filled(t, expected[t]) for t in tables), database), strict=True))
     rows = {t: v["#"] for t, (v,) in values.items()}
     differences = []
-    days = duck.query("SELECT DISTINCT 'date=' || CAST(conversation_start AS DATE) AS day FROM conversations", database)
+    (days,) = ask("SELECT DISTINCT 'date=' || CAST(conversation_start AS DATE) AS day FROM conversations", database)
     present = []
-    for table in tables:
-        partitions = {file.parent.name for file in lake.glob(f"{table}/*/*.parquet")}
+    listings = ask("".join(partitions(lake, t) for t in tables), database)
+    for table, (listing,) in zip(tables, listings, strict=True):
         # A day with conversations has a file for every table, without rows where there are none.
-        if strays := partitions ^ {row["day"] for row in days}:
+        if strays := set(listing["dates"] or []) ^ {row["day"] for row in days}:
             differences.append(f"{table}: days that only one side has: {', '.join(sorted(strays))}")
-        if partitions:
+        if listing["dates"]:
             present.append(table)
     found = columns_of({t: lake_files(lake, t) for t in present}, database)
     shared = {}
@@ -135,7 +144,7 @@ def compare(database: Path, lake: Path, tables: Iterable[str] = KEYS) -> dict:
         if set(identity(table)) <= set(columns):
             shared[table] = columns
     script = MACROS + "".join(count_differences(t, columns, lake) for t, columns in shared.items())
-    for (table, columns), (counts,) in zip(shared.items(), duck.run(script, database), strict=True):
+    for (table, columns), (counts,) in zip(shared.items(), ask(script, database), strict=True):
         if counts["misplaced"]:
             differences.append(f"{table}: {counts['misplaced']} rows are not in the partition of their day")
         if counts["missing"] or counts["unexpected"]:
@@ -153,6 +162,6 @@ if __name__ == "__main__":
         case ["expand", raw, start, end, database]:
             expand(Path(raw), start, end, Path(database))
         case ["compare", database, lake]:
-            print(json.dumps(compare(Path(database), Path(lake))))
+            print(json.dumps(compare(Path(database), lake)))
         case _:
             sys.exit(__doc__)

@@ -7,15 +7,20 @@ import sys
 from pathlib import Path
 
 DUCKDB = Path(sys.executable).parent / "duckdb"
+# What is said to DuckDB before anything else: extensions, and a way into a store.
+INIT = os.environ.get("DUCKDB_INIT", os.devnull)
 
 
 class SqlError(Exception):
     """What DuckDB said about a statement."""
 
 
-def run(sql: str, database: Path | None = None) -> list[list[dict]]:
-    """Runs statements and returns the rows of each that gives rows."""
-    command = [str(DUCKDB), "-init", os.devnull, "-bail", "-json", str(database or ":memory:")]
+def run(sql: str, database: Path | None = None, *, read_only: bool = False) -> list[list[dict]]:
+    """Runs statements and returns the rows of each that gives rows. Of a database that is only read there can be many
+    readers at a time.
+    """
+    access = ["-readonly"] if read_only else []
+    command = [str(DUCKDB), *access, "-init", INIT, "-bail", "-json", str(database or ":memory:")]
     done = subprocess.run(
         command, input="SET TimeZone = 'UTC';\n" + sql, capture_output=True, text=True, encoding="utf-8", check=False
     )

@@ -10,6 +10,8 @@ import os
 import sys
 import time
 from datetime import date, datetime
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 import PureCloudPlatformClientV2 as sdk
 from PureCloudPlatformClientV2.rest import ApiException
@@ -69,6 +71,44 @@ def job_all(api: sdk.AnalyticsApi, interval: str) -> tuple[list, list[str], int]
         cursor = {"cursor": answer.cursor}
 
 
+def numbered(call) -> list:
+    """All pages of a list, as its documents page it."""
+    entities, number = [], 1
+    while True:
+        answer = call(page_size=7, page_number=number)
+        entities += answer.entities
+        if not answer.next_uri:
+            assert number == max(answer.page_count, 1) and answer.total == len(entities)
+            return entities
+        number += 1
+
+
+def linked(call) -> list:
+    """The same of a list that goes on behind a cursor."""
+    entities, after = [], {}
+    while True:
+        answer = call(page_size=2, **after)
+        entities += answer.entities
+        if not answer.next_uri:
+            return entities
+        after = {"after": parse_qs(urlsplit(answer.next_uri).query)["after"][0]}
+
+
+def dimensions(client) -> dict:
+    """Ids and names of everything that conversations name by id only."""
+    routing = sdk.RoutingApi(client)
+    lists = {
+        "queues": numbered(routing.get_routing_queues),
+        "users": numbered(partial(sdk.UsersApi(client).get_users, state="any")),
+        "wrap_up_codes": numbered(routing.get_routing_wrapupcodes),
+        "skills": numbered(routing.get_routing_skills),
+        "divisions": numbered(sdk.AuthorizationApi(client).get_authorization_divisions),
+        "flows": numbered(partial(sdk.ArchitectApi(client).get_flows, deleted=True)),
+        "teams": linked(sdk.TeamsApi(client).get_teams),
+    }
+    return {name: {entity.id: entity.name for entity in entities} for name, entities in lists.items()}
+
+
 def check_typed(conversation) -> None:
     """Deep enough that a wrong shape on the way would show."""
     assert isinstance(conversation.conversation_start, datetime)
@@ -104,6 +144,7 @@ def main(start: str, end: str) -> None:
     print(json.dumps({
         "wrong_secret": wrong_secret,
         "no_token": no_token,
+        "dimensions": dimensions(client),
         "query": [c.conversation_id for c in queried],
         "query_type": type(queried[0]).__name__,
         "jobs": [c.conversation_id for c in from_job],
