@@ -6,7 +6,7 @@ use std::pin::pin;
 use clap::Args;
 
 use super::args::LakeArgs;
-use super::{Console, Environment, outcome, settings};
+use super::{Console, Environment, lakes, outcome, settings};
 use crate::error::{Error, Result};
 use crate::export::{self, Input, Means, Settings};
 use crate::lake::identity::{Family, Identity};
@@ -63,6 +63,6 @@ async fn begin(
         selection: settings::selection(&args.lake),
     };
     let settings = settings::run_settings("convert", &args.lake, Vec::new())?;
-    let lake = settings::open_lake(&args.lake, env, identity, stop).await?;
+    let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
     Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::args::LakeArgs;
-use super::{Console, Environment, outcome, settings, simulate};
+use super::{Console, Environment, lakes, outcome, settings, simulate};
 use crate::api::http::HttpTransport;
 use crate::api::{Api, ApiSettings, Credentials, Endpoint};
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ pub(super) async fn run(
     };
     let mut stop = pin!(stop);
     let lake_args = LakeArgs::of(&args.out);
-    let lake = settings::open_lake(&lake_args, env, identity, stop.as_mut()).await?;
+    let lake = lakes::open_lake(&lake_args, env, identity, stop.as_mut()).await?;
     let from = first_day()?;
     let simulator = Simulator::new(
         SimulatorSettings {

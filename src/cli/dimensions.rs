@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{LakeArgs, SourceArgs};
 use super::settings::{self, Asking, Connected};
 use super::text::{count, duration, number, table};
-use super::{Console, Environment, outcome};
+use super::{Console, Environment, lakes, outcome};
 use crate::error::{Error, Result};
 use crate::export::{self, DayOutcome, DimensionReport, DimensionsReport, DimensionsRequest};
 use crate::flatten::Catalog;
@@ -86,7 +86,7 @@ async fn snapshots(
     Catalog::dimensions()?.select(Some(&only), &[])?;
     let day = day(args.wanted.date.as_deref(), Day::of(clock.now()))?;
     let Connected { api, endpoint } = settings::connect(&args.source, &Asking::everything(), env, clock)?;
-    let lake = settings::open_known_lake(place, env, endpoint.host(), stop.as_mut()).await?;
+    let lake = lakes::open_known_lake(place, env, endpoint.host(), stop.as_mut()).await?;
     let request = DimensionsRequest { lake: lake.store().to_string(), day, only };
     Ok(export::dimensions(request, &api, &lake, clock, stop).await)
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::ChangedLakeArg;
 use super::range;
 use super::text::{count, number};
-use super::{Console, Environment, settings};
+use super::{Console, Environment, lakes};
 use crate::error::{Error, Result};
 use crate::lake::expire::Expiry;
 use crate::lake::{Dataset, Lake, RunId, TableSpec};
@@ -37,8 +37,8 @@ pub(super) async fn run(
     let now = clock.now();
     let before = range::past_day(&args.before, "before", now)?;
     let (id, dry_run) = (RunId::at(now), args.dry_run);
-    let (days, snapshots) = settings::with_lake(&args.lake, env, stop, Lake::open_to_change, move |lake| {
-        let specs = TableSpec::of(settings::flattener_of(&lake)?.catalog())?;
+    let (days, snapshots) = lakes::with_lake(&args.lake, env, stop, Lake::open_to_change, move |lake| {
+        let specs = TableSpec::of(lakes::flattener_of(&lake)?.catalog())?;
         let begin = |dataset, specs| lake.begin(id, dataset, specs, clock);
         let days = begin(Dataset::Conversations, specs)?.expire(before, dry_run)?;
         let dimensions = Dataset::ALL.into_iter().filter(|dataset| *dataset != Dataset::Conversations);

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::{Range, RangeArgs};
 use super::settings::{self, Asking, Connected};
-use super::{Console, Environment, outcome};
+use super::{Console, Environment, lakes, outcome};
 use crate::api::{Api, Endpoint};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request, Settings};
@@ -64,7 +64,7 @@ async fn begin(
     let settings = settings::run_settings("export", &args.lake, range.notes.clone())?;
     let days = announce(&range, &asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
-    let lake = settings::open_lake(&args.lake, env, identity, stop).await?;
+    let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
     let request = Request {
         asked: range.asked.into(),
         protocol: asking.protocol,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::args::LakeArg;
-use super::settings::{self, Opened};
+use super::lakes::{self, Opened};
 use super::{Console, Environment};
 use crate::error::{Error, Result};
 use crate::lake::layout::Dataset;
@@ -56,9 +56,9 @@ struct Line {
 }
 
 pub(super) async fn run(args: &FilesArgs, console: &Console, env: &Environment) -> Result<()> {
-    let Opened { lake, location } = settings::existing_lake(&args.lake, env).await?;
+    let Opened { lake, location } = lakes::existing_lake(&args.lake, env).await?;
     let location = absolute(location)?;
-    let mut lines = settings::blocking(move || {
+    let mut lines = lakes::blocking(move || {
         let mut lines = Vec::new();
         for dataset in Dataset::ALL {
             lines.extend(of(&lake.ledger_of(dataset)?, &location));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::args::ChangedLakeArg;
 use super::text::count;
-use super::{Console, Environment, outcome, settings};
+use super::{Console, Environment, lakes, outcome};
 use crate::error::{Error, Result};
 use crate::lake::forget::Forgot;
 use crate::lake::{Dataset, Lake, RunId, TableSpec};
@@ -51,8 +51,8 @@ pub(super) async fn run(
         return Err(Error::usage("no conversation is named").hint("one id a line"));
     }
     let (asked, dry_run, id) = (ids.len() as u64, args.dry_run, RunId::at(clock.now()));
-    let forgot = settings::with_lake(&args.lake, env, stop, Lake::open_to_change, move |lake| {
-        let specs = TableSpec::of(settings::flattener_of(&lake)?.catalog())?;
+    let forgot = lakes::with_lake(&args.lake, env, stop, Lake::open_to_change, move |lake| {
+        let specs = TableSpec::of(lakes::flattener_of(&lake)?.catalog())?;
         lake.begin(id, Dataset::Conversations, specs, clock)?.forget(&ids, dry_run)
     })
     .await?;

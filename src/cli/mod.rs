@@ -4,6 +4,7 @@
 mod args;
 mod console;
 mod credentials;
+mod lakes;
 mod outcome;
 mod range;
 mod settings;

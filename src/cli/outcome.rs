@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::LakeArgs;
 use super::text::{count, duration, number, table};
-use super::{Console, settings};
+use super::{Console, lakes};
 use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Report, Watch};
 use crate::plan::due::Reason;
@@ -64,7 +64,7 @@ pub(super) fn refused(
     console: &Console,
 ) -> Error {
     if let Some(path) = &args.report {
-        let lake = args.out.as_deref().map(settings::named).unwrap_or_default();
+        let lake = args.out.as_deref().map(lakes::named).unwrap_or_default();
         if let Err(unwritten) = write(&Report::refused(command, lake, range, clock.now(), &error), path) {
             console.warn(&unwritten.to_string());
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::ChangedLakeArg;
 use super::text::{count, duration, escaped, number, parse_duration, table};
-use super::{Console, Environment, outcome, settings};
+use super::{Console, Environment, lakes, outcome};
 use crate::error::{Error, Result};
 use crate::flatten::is_name;
 use crate::lake::quarantine::kept::{Kept, Told, records};
@@ -87,7 +87,7 @@ pub(super) async fn run(
         Action::Retry => {
             let id = RunId::at(now);
             let retry = move |lake: Arc<Lake>| {
-                let flattener = settings::flattener_of(&lake)?;
+                let flattener = lakes::flattener_of(&lake)?;
                 let specs = TableSpec::of(flattener.catalog())?;
                 lake.begin(id, Dataset::Conversations, specs, clock)?.retry_quarantine(&flattener)
             };
@@ -112,7 +112,7 @@ async fn on_lake<T: Send + 'static>(
     open: fn(Store) -> Result<Arc<Lake>>,
     work: impl FnOnce(Arc<Lake>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    settings::with_lake(&args.lake, env, stop, open, work).await
+    lakes::with_lake(&args.lake, env, stop, open, work).await
 }
 
 fn list(all: &[Told], format: Format, now: Timestamp, console: &Console) -> Result<u8> {

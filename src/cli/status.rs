@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::args::LakeArg;
 use super::calendar::{Style, calendar, legend};
+use super::lakes::{self, Opened};
 use super::range::DaysArgs;
-use super::settings::{self, Opened};
 use super::text::{bytes, count, duration, number, table};
 use super::{Console, Environment};
 use crate::error::{Error, Result};
@@ -56,9 +56,9 @@ struct Status {
 
 pub(super) async fn run(args: &StatusArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
     let days = args.days.resolve(clock.now())?;
-    let Opened { lake, location } = settings::existing_lake(&args.lake, env).await?;
+    let Opened { lake, location } = lakes::existing_lake(&args.lake, env).await?;
     let read = Arc::clone(&lake);
-    let status = settings::blocking(move || {
+    let status = lakes::blocking(move || {
         let ledger = read.ledger()?;
         let coverage = Coverage::of(&ledger, &days);
         // A lake that no sync keeps is meant to begin where it does.

@@ -11,7 +11,7 @@ use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::instant;
 use super::settings::{self, Asking, Connected};
 use super::text::{count, number, parse_duration, table};
-use super::{Console, Environment, outcome};
+use super::{Console, Environment, lakes, outcome};
 use crate::api::{Api, Endpoint};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Outlook, SyncRequest, outlook};
@@ -113,7 +113,7 @@ async fn begin(
     let settings = settings::run_settings("sync", &args.lake, Vec::new())?;
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
-    let lake = settings::open_lake(&args.lake, env, identity, stop).await?;
+    let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
     Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }
 
@@ -164,7 +164,7 @@ async fn dry_run(args: &SyncArgs, console: &Console, env: &Environment, clock: C
     let request = args.request(&asking, clock)?;
     let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
     let identity = asking.identity(endpoint.host(), &args.lake)?;
-    let lake = settings::find_lake(&args.lake, env).await?;
+    let lake = lakes::find_lake(&args.lake, env).await?;
     if let Some(lake) = &lake {
         identity.check(lake.identity())?;
     }

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::args::{LakeArg, LakeArgs, RequestArgs, SourceArgs};
+use super::lakes::{self, Opened};
 use super::range::DaysArgs;
 use super::repair::Repairs;
-use super::settings::{self, Asking, Connected, Opened};
+use super::settings::{self, Asking, Connected};
 use super::text::{bytes, count};
 use super::{Console, Environment};
 use crate::error::{Error, Kind, Result};
@@ -50,12 +51,12 @@ enum Format {
 
 pub(super) async fn run(args: &VerifyArgs, console: &Console, env: &Environment, clock: Clock) -> Result<u8> {
     let days = args.days.resolve(clock.now())?;
-    let opened = settings::existing_lake(&args.lake, env).await?;
+    let opened = lakes::existing_lake(&args.lake, env).await?;
     let counts = if args.source { compare(args, &opened.lake, &days, env, clock).await? } else { Vec::new() };
     let specs = specs(&opened.lake)?;
     let scope = Scope { days, quick: args.quick };
     let (lake, bar) = (Arc::clone(&opened.lake), console.progress(None));
-    let mut verification = settings::blocking(move || lake.verify(&specs, scope, &|_| bar.inc(1))).await?;
+    let mut verification = lakes::blocking(move || lake.verify(&specs, scope, &|_| bar.inc(1))).await?;
     verification.findings.extend(counts.iter().filter_map(different));
     verification.findings.sort_unstable();
     console.data(&match args.format {
@@ -67,7 +68,7 @@ pub(super) async fn run(args: &VerifyArgs, console: &Console, env: &Environment,
 
 /// The lake's tables as this version knows them.
 fn specs(lake: &Lake) -> Result<Vec<TableSpec>> {
-    let conversations = TableSpec::of(settings::flattener_of(lake)?.catalog())?;
+    let conversations = TableSpec::of(lakes::flattener_of(lake)?.catalog())?;
     let dimensions = TableSpec::of(&Catalog::dimensions()?)?;
     Ok(conversations.iter().chain(dimensions.iter()).cloned().collect())
 }
@@ -89,7 +90,7 @@ async fn compare(
     identity.selection.excluded.clone_from(&theirs.excluded);
     identity.check(lake.identity())?;
     let read = Arc::clone(lake);
-    let ledger = settings::blocking(move || read.ledger()).await?;
+    let ledger = lakes::blocking(move || read.ledger()).await?;
     count_days(&api, asking.protocol, &ledger, days, args.from.concurrency).await
 }
 

@@ -269,19 +269,7 @@ mod tests {
     use super::*;
 
     fn day(outcome: DayOutcome) -> DayReport {
-        DayReport {
-            date: "2025-01-01".parse().unwrap(),
-            outcome,
-            state: None,
-            source: Source::Query,
-            due: None,
-            conversations: 0,
-            rows: BTreeMap::new(),
-            duplicates: 0,
-            vanished: 0,
-            forgotten: 0,
-            reason: None,
-        }
+        DayReport::new("2025-01-01".parse().unwrap(), outcome, Source::Query)
     }
 
     #[test]

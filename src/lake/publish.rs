@@ -61,7 +61,7 @@ pub struct Observation {
 pub enum Outcome {
     /// The day has new files and this receipt.
     Published(Receipt),
-    /// The files already held these records. The receipt is new if what it says about them is.
+    /// The files already held these records; the receipt says that they were looked at.
     Unchanged(Receipt),
     /// The files stay although this observation is newer.
     Kept {

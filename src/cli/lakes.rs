@@ -1,0 +1,130 @@
+//! A command's lake: where it is, and how it is opened on a thread that may wait for it.
+
+use std::sync::Arc;
+
+use super::args::{ChangedLakeArg, LakeArg, LakeArgs};
+use super::credentials::Environment;
+use super::stores;
+use crate::error::{Error, Result};
+use crate::flatten::{Catalog, Flattener};
+use crate::lake::identity::{Identity, Selection};
+use crate::lake::{Lake, Location, Store};
+
+/// Where the lake is.
+///
+/// # Errors
+/// Usage: none was named, or it is no place for a lake.
+pub(super) fn location(named: Option<&str>) -> Result<Location> {
+    let named = named.ok_or_else(|| Error::usage("no lake is named").hint("name it, or set CONVLAKE_LAKE"))?;
+    Location::parse(named)
+}
+
+/// The lake as a report names it; a text that is no location may hold anything and is not repeated.
+pub(super) fn named(text: &str) -> String {
+    Location::parse(text).map(|location| location.to_string()).unwrap_or_default()
+}
+
+/// Opens the lake of a run, unless the operator stops it meanwhile: a store may take minutes to answer.
+///
+/// # Errors
+/// Config: it is another lake, or none. Storage: it cannot be written. Usage: it was not named.
+pub(super) async fn open_lake(
+    args: &LakeArgs,
+    env: &Environment,
+    identity: Identity,
+    stop: impl Future<Output = Error>,
+) -> Result<Arc<Lake>> {
+    let location = location(args.out.as_deref())?;
+    let options = stores::options(env, args.single_writer);
+    tokio::select! {
+        opened = blocking(move || Lake::open(Store::connect(&location, &options)?, &identity)) => opened,
+        error = stop => Err(error),
+    }
+}
+
+/// A lake that is only looked at.
+pub(super) struct Opened {
+    pub(super) lake: Arc<Lake>,
+    pub(super) location: Location,
+}
+
+/// The lake that a run would write to, if it is there; nothing is written to it.
+///
+/// # Errors
+/// Config: it is of a later version. Storage: it cannot be read. Usage: it was not named.
+pub(super) async fn find_lake(args: &LakeArgs, env: &Environment) -> Result<Option<Arc<Lake>>> {
+    let location = location(args.out.as_deref())?;
+    let options = stores::options(env, args.single_writer);
+    blocking(move || Lake::find(Store::connect(&location, &options)?)).await
+}
+
+/// Opens a lake that is only looked at; nothing is written to it.
+///
+/// # Errors
+/// Config: there is none. Storage: it cannot be read. Usage: it was not named.
+pub(super) async fn existing_lake(named: &LakeArg, env: &Environment) -> Result<Opened> {
+    let location = location(named.lake.as_deref())?;
+    let (options, at) = (stores::options(env, false), location.clone());
+    let lake = blocking(move || Lake::open_existing(Store::connect(&at, &options)?)).await?;
+    Ok(Opened { lake, location })
+}
+
+/// Does what waits for a disk or a store on a thread that may.
+///
+/// # Errors
+/// Those of `work`.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::bug("a thread died").source(e))?
+}
+
+/// Opens the lake of a run that adds to what an export of `source` began: what it leaves out is as it was.
+///
+/// # Errors
+/// Config: there is no lake, or one of another source; otherwise those of [`open_lake`].
+pub(super) async fn open_known_lake(
+    args: &LakeArgs,
+    env: &Environment,
+    source: &str,
+    stop: impl Future<Output = Error>,
+) -> Result<Arc<Lake>> {
+    let location = location(args.out.as_deref())?;
+    let options = stores::options(env, args.single_writer);
+    let source = source.to_owned();
+    let open = move || {
+        let store = Store::connect(&location, &options)?;
+        let known = Lake::open_existing(store.clone())?.identity().clone();
+        Lake::open(store, &Identity { source, ..known })
+    };
+    tokio::select! {
+        opened = blocking(open) => opened,
+        error = stop => Err(error),
+    }
+}
+
+/// Opens a lake that exists by `open` and does `work` with it, unless the operator stops it meanwhile.
+///
+/// # Errors
+/// Config: there is no lake. Usage: it was not named. Those of `work`.
+pub(super) async fn with_lake<T: Send + 'static>(
+    args: &ChangedLakeArg,
+    env: &Environment,
+    stop: impl Future<Output = Error>,
+    open: fn(Store) -> Result<Arc<Lake>>,
+    work: impl FnOnce(Arc<Lake>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let location = location(args.lake.as_deref())?;
+    let options = stores::options(env, args.single_writer);
+    tokio::select! {
+        done = blocking(move || work(open(Store::connect(&location, &options)?)?)) => done,
+        error = stop => Err(error),
+    }
+}
+
+/// The columns that a lake holds.
+///
+/// # Errors
+/// Usage: it holds some that this version does not know.
+pub(super) fn flattener_of(lake: &Lake) -> Result<Flattener> {
+    let Selection { tables, excluded, .. } = &lake.identity().selection;
+    Flattener::new(Arc::new(Catalog::builtin()?.select(tables.as_deref(), excluded)?))
+}
