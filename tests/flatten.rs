@@ -27,8 +27,8 @@ fn flatten_values<'v>(records: impl IntoIterator<Item = &'v Value>) -> FlatPage 
     flatten(records.into_iter().map(|record| Bytes::from(record.to_string())))
 }
 
-fn table<'d>(day: &'d DayBatch, name: &str) -> &'d RecordBatch {
-    &day.tables[CATALOG.tables().iter().position(|table| table.name == name).unwrap()].rows
+fn table(day: &DayBatch, name: &str) -> RecordBatch {
+    day.tables[CATALOG.tables().iter().position(|table| table.name == name).unwrap()].rows.to_batch().unwrap()
 }
 
 fn ints(rows: &RecordBatch, column: &str) -> Vec<Option<i64>> {
@@ -63,7 +63,8 @@ fn recorded_pages_flatten_without_a_bad_record_and_without_a_rest() {
         assert_eq!(tables.map(rows), expected, "{name}");
         for day in &page.days {
             for (definition, rows) in CATALOG.tables().iter().zip(&day.tables) {
-                let extra = rows.rows.column_by_name("extra").unwrap();
+                let batch = rows.rows.to_batch().unwrap();
+                let extra = batch.column_by_name("extra").unwrap();
                 assert_eq!(extra.null_count(), extra.len(), "{name}: {}", definition.name);
             }
         }
@@ -84,7 +85,13 @@ fn reduced_examples_keep_what_does_not_fit() {
         let extras: usize = page.days[0]
             .tables
             .iter()
-            .map(|t| texts(&t.rows, "extra").iter().flatten().map(|e| e.matches("-04-2T").count()).sum::<usize>())
+            .map(|t| {
+                texts(&t.rows.to_batch().unwrap(), "extra")
+                    .iter()
+                    .flatten()
+                    .map(|e| e.matches("-04-2T").count())
+                    .sum::<usize>()
+            })
             .sum();
         assert_eq!(extras as u64, unpadded, "{name}");
     }
@@ -95,18 +102,18 @@ fn a_recorded_call_reads_as_it_was() {
     let page = flatten_values(&sample("voice_inbound_2024.json"));
     let sessions = table(&page.days[0], "sessions");
     let (handle, talk, held, acw) = (
-        ints(sessions, "t_handle_ms"),
-        ints(sessions, "t_talk_complete_ms"),
-        ints(sessions, "t_held_complete_ms"),
-        ints(sessions, "t_acw_ms"),
+        ints(&sessions, "t_handle_ms"),
+        ints(&sessions, "t_talk_complete_ms"),
+        ints(&sessions, "t_held_complete_ms"),
+        ints(&sessions, "t_acw_ms"),
     );
     let answered: Vec<usize> = (0..handle.len()).filter(|&row| handle[row].is_some()).collect();
     assert!(!answered.is_empty());
     for row in answered {
         let parts: i64 = [&talk, &held, &acw].iter().filter_map(|column| column[row]).sum();
         assert_eq!(handle[row], Some(parts));
-        assert_eq!(texts(sessions, "purpose")[row], Some("agent"));
-        assert!(texts(sessions, "user_id")[row].is_some() && texts(sessions, "queue_id")[row].is_some());
+        assert_eq!(texts(&sessions, "purpose")[row], Some("agent"));
+        assert!(texts(&sessions, "user_id")[row].is_some() && texts(&sessions, "queue_id")[row].is_some());
     }
 }
 
@@ -335,11 +342,12 @@ proptest! {
             prop_assert!(day.keys.is_sorted_by_key(|key| key.position));
             prop_assert_eq!(table(day, "conversations").num_rows(), day.keys.len());
             for (rows, schema) in day.tables.iter().zip(CATALOG.schemas()) {
-                prop_assert_eq!(&rows.rows.schema(), schema);
+                prop_assert_eq!(rows.rows.schema(), schema);
                 prop_assert_eq!((rows.offsets.len(), rows.offsets[0]), (day.keys.len() + 1, 0));
-                prop_assert_eq!(rows.offsets[day.keys.len()] as usize, rows.rows.num_rows());
-                let ids = texts(&rows.rows, "conversation_id");
-                let starts = rows.rows.column_by_name("conversation_start").unwrap().as_primitive::<TimestampMicrosecondType>();
+                prop_assert_eq!(rows.offsets[day.keys.len()] as usize, rows.rows.len());
+                let batch = rows.rows.to_batch().unwrap();
+                let ids = texts(&batch, "conversation_id");
+                let starts = batch.column_by_name("conversation_start").unwrap().as_primitive::<TimestampMicrosecondType>();
                 for (key, range) in day.keys.iter().zip(rows.offsets.windows(2)) {
                     prop_assert_eq!(Day::of_micros(key.start), Some(day.day));
                     let range = range[0] as usize..range[1] as usize;
@@ -357,7 +365,8 @@ proptest! {
         for day in &flatten_values(&records).days {
             for (definition, rows) in CATALOG.tables().iter().zip(&day.tables) {
                 // Copies and sums would hide a loss.
-                let own = definition.columns.iter().zip(rows.rows.columns()).filter(|(column, _)| match column.source {
+                let batch = rows.rows.to_batch().unwrap();
+                let own = definition.columns.iter().zip(batch.columns()).filter(|(column, _)| match column.source {
                     Source::Field(_) | Source::Value | Source::Extra => true,
                     Source::OtherMetrics { .. } => definition.name == "conversations",
                     _ => false,
@@ -374,11 +383,11 @@ proptest! {
     fn folded_columns_are_the_folds_of_the_emissions(records in conversations()) {
         for day in &flatten_values(&records).days {
             let emissions = table(day, "metrics");
-            let (names, values) = (texts(emissions, "name"), ints(emissions, "value"));
+            let (names, values) = (texts(&emissions, "name"), ints(&emissions, "value"));
             let offsets = &day.tables[CATALOG.tables().iter().position(|t| t.name == "metrics").unwrap()].offsets;
             for column in &CATALOG.tables()[0].columns {
                 let Source::Metric(metric) = &column.source else { continue };
-                let folded = ints(table(day, "conversations"), &column.name);
+                let folded = ints(&table(day, "conversations"), &column.name);
                 for (row, range) in offsets.windows(2).enumerate() {
                     let of_metric = (range[0] as usize..range[1] as usize).filter(|&at| names[at] == Some(metric)).filter_map(|at| values[at]);
                     let expected = match column.fold.unwrap() {
@@ -402,8 +411,8 @@ fn the_generator_reaches_every_table_and_every_kind_of_column() {
         let records = conversations().new_tree(&mut runner).unwrap().current();
         for day in &flatten_values(&records).days {
             for (definition, table) in CATALOG.tables().iter().zip(&day.tables) {
-                *rows.entry(&definition.name).or_default() += table.rows.num_rows();
-                for (column, array) in definition.columns.iter().zip(table.rows.columns()) {
+                *rows.entry(&definition.name).or_default() += table.rows.len();
+                for (column, array) in definition.columns.iter().zip(table.rows.to_batch().unwrap().columns()) {
                     *kinds.entry(column.kind).or_default() += array.len() - array.null_count();
                 }
             }

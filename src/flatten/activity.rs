@@ -1,33 +1,69 @@
 //! When something last happened in a conversation.
 
-use serde_json::Value;
-
-use super::record;
-use crate::time::parse_micros;
+use super::cursor::{Broken, Cursor};
+use super::dates::Dates;
+use super::reader::start;
+use super::values::timestamp;
 
 /// What customers' own systems wrote: a date in it says nothing about the conversation.
-const NOT_ACTIVITY: &str = "attributes";
+const NOT_ACTIVITY: &[u8] = b"attributes";
 
 /// The latest timestamp anywhere in the `raw` record that is not after `now`, both in microseconds since the Unix
 /// epoch. What is scheduled for later has not happened. `None` when there is none, or the record cannot be read.
 pub fn last_activity(raw: &[u8], now: i64) -> Option<i64> {
-    let object = record::parse(raw).ok()?;
-    let mut latest = None;
-    let mut todo: Vec<&Value> = object.values().collect();
-    while let Some(value) = todo.pop() {
-        match value {
-            Value::String(text) => latest = latest.max(parse_micros(text).filter(|at| *at <= now)),
-            Value::Array(list) => todo.extend(list),
-            Value::Object(object) => todo.extend(object.iter().filter(|(key, _)| *key != NOT_ACTIVITY).map(|(_, v)| v)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
+    let text = std::str::from_utf8(start(raw)).ok()?;
+    let mut cursor = Cursor::new(text.as_bytes());
+    if cursor.space() != b'{' {
+        return None;
     }
+    let mut latest = None;
+    Search { now, dates: Dates::default(), latest: &mut latest }.value(&mut cursor).ok()?;
+    cursor.end().ok()?;
     latest
+}
+
+struct Search<'l> {
+    now: i64,
+    dates: Dates,
+    latest: &'l mut Option<i64>,
+}
+
+impl Search<'_> {
+    fn value(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        match cursor.peek() {
+            b'{' => {
+                let mut more = cursor.open(b'}')?;
+                while more {
+                    let name = cursor.key()?;
+                    if *name.decoded() == *NOT_ACTIVITY {
+                        cursor.skip()?;
+                    } else {
+                        self.value(cursor)?;
+                    }
+                    more = cursor.more(b'}')?;
+                }
+            }
+            b'[' => {
+                let mut more = cursor.open(b']')?;
+                while more {
+                    self.value(cursor)?;
+                    more = cursor.more(b']')?;
+                }
+            }
+            b'"' => {
+                let at = timestamp(cursor, &mut self.dates)?;
+                *self.latest = (*self.latest).max(at.filter(|at| *at <= self.now));
+            }
+            _ => drop(cursor.skip()?),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::parse_micros;
 
     #[test]
     fn the_latest_moment_counts_wherever_it_is() {

@@ -1,8 +1,10 @@
 //! What flattening hands to the lake: rows by owner day, and the records that could not become rows.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::rows::Rows;
 use crate::time::Day;
 
 /// Where a record stood in its source. Ordered: of two versions of a conversation the later position wins.
@@ -31,7 +33,7 @@ pub struct RecordKey {
 #[derive(Clone, Debug)]
 pub struct TableRows {
     /// Columns in schema order.
-    pub rows: RecordBatch,
+    pub rows: Arc<Rows>,
     /// Rows `offsets[i]..offsets[i + 1]` belong to record `i`; one more entry than there are records.
     pub offsets: Vec<u32>,
 }
@@ -50,7 +52,7 @@ pub struct DayBatch {
 impl DayBatch {
     /// Memory held by the columns and keys, in bytes.
     pub fn bytes(&self) -> usize {
-        let rows: usize = self.tables.iter().map(|t| t.rows.get_array_memory_size() + t.offsets.len() * 4).sum();
+        let rows: usize = self.tables.iter().map(|t| t.rows.bytes() + t.offsets.len() * 4).sum();
         rows + self.keys.iter().map(|k| k.id.len() + size_of::<RecordKey>()).sum::<usize>()
     }
 }
@@ -66,6 +68,8 @@ pub enum BadReason {
     NotObject,
     /// No `conversationId` that is a non-empty string.
     NoId,
+    /// More bytes than an answer may have: never received, and kept by reference.
+    TooLarge,
     /// No `conversationStart`, nor another field that the schema takes for it, that is a timestamp.
     NoStart,
 }
@@ -78,6 +82,7 @@ impl BadReason {
             BadReason::TooDeep => "too_deep",
             BadReason::NotObject => "not_object",
             BadReason::NoId => "no_id",
+            BadReason::TooLarge => "too_large",
             BadReason::NoStart => "no_start",
         }
     }

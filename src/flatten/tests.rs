@@ -30,9 +30,9 @@ impl Flat {
         Flat::new(flattener(None, &[]), &[conversation(fields)])
     }
 
-    fn rows(&self, table: &str) -> &RecordBatch {
+    fn rows(&self, table: &str) -> RecordBatch {
         let index = self.flattener.catalog().tables().iter().position(|t| t.name == table).unwrap();
-        &self.page.days[0].tables[index].rows
+        self.page.days[0].tables[index].rows.to_batch().unwrap()
     }
 
     fn column(&self, table: &str, column: &str) -> ArrayRef {

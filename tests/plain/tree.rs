@@ -3,121 +3,123 @@
 
 use std::collections::HashMap;
 
-use super::catalog::Catalog;
-use super::schema::{Column, ColumnType, DIMENSION_ID_COLUMN, Fold, ID_COLUMN, START_COLUMN, Source, Table};
-use crate::error::{Context, Error, Result};
+use convlake::error::{Context, Error, Result};
+use convlake::flatten::Catalog;
+use convlake::flatten::schema::{
+    Column, ColumnType, DIMENSION_ID_COLUMN, Fold, ID_COLUMN, START_COLUMN, Source, Table,
+};
 
 /// All defined tables, selected or not, parents before children; the first is the record itself.
 #[derive(Debug)]
-pub(super) struct Tree {
-    pub(super) tables: Vec<TablePlan>,
+pub(crate) struct Tree {
+    pub(crate) tables: Vec<TablePlan>,
     /// Where a record's identity stands.
-    pub(super) id: Lookup,
+    pub(crate) id: Lookup,
     /// Where its start stands; a dimension has none.
-    pub(super) start: Option<Lookup>,
+    pub(crate) start: Option<Lookup>,
 }
 
 /// How one object, or one entry of a map, becomes a row.
 #[derive(Debug)]
-pub(super) struct TablePlan {
+pub(crate) struct TablePlan {
     /// The selected table that takes the rows, if any; without one its columns below are `None` too.
-    pub(super) output: Option<usize>,
+    pub(crate) output: Option<usize>,
     /// What the object's fields are.
-    pub(super) node: Node,
+    pub(crate) node: Node,
     /// Ordinals: the column, and the level whose place it holds.
-    pub(super) ordinals: Vec<(usize, usize)>,
+    pub(crate) ordinals: Vec<(usize, usize)>,
     /// Copies: the column, the level above and the slot of that level's `shared`.
-    pub(super) inherited: Vec<(usize, usize, usize)>,
+    pub(crate) inherited: Vec<(usize, usize, usize)>,
     /// Values that tables below copy.
-    pub(super) shared: Vec<Lookup>,
+    pub(crate) shared: Vec<Lookup>,
     /// Columns with several paths.
-    pub(super) choices: Vec<(Option<usize>, Lookup)>,
+    pub(crate) choices: Vec<(Option<usize>, Lookup)>,
     /// Columns that repeat a value of the last child that has one: the array's path, and where in the child.
-    pub(super) last: Vec<(usize, Vec<Box<str>>, Lookup)>,
+    pub(crate) last: Vec<(usize, Vec<Box<str>>, Lookup)>,
     /// Metrics that are folded into each row.
-    pub(super) metrics: Option<MetricPlan>,
+    pub(crate) metrics: Option<MetricPlan>,
     /// Set where each row is an emission of a metric.
-    pub(super) emission: Option<EmissionPlan>,
+    pub(crate) emission: Option<EmissionPlan>,
     /// Where each row is an entry of a map: the column of its name, and that of its value.
-    pub(super) key: Option<usize>,
-    pub(super) value: Option<Leaf>,
+    pub(crate) key: Option<usize>,
+    pub(crate) value: Option<Leaf>,
     /// The column for everything else.
-    pub(super) extra: Option<usize>,
+    pub(crate) extra: Option<usize>,
 }
 
 /// What the fields of an object are.
 #[derive(Debug, Default)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Table and path, for reports: `sessions.flow`.
-    pub(super) place: String,
-    pub(super) fields: HashMap<Box<str>, Field>,
+    pub(crate) place: String,
+    pub(crate) fields: HashMap<Box<str>, Field>,
     /// Whether unknown fields are metrics.
-    pub(super) other_metrics: bool,
+    pub(crate) other_metrics: bool,
 }
 
 /// What a field is; the type of its value decides between the readings.
 #[derive(Debug, Default)]
-pub(super) struct Field {
-    pub(super) leaf: Option<Leaf>,
-    pub(super) object: Option<Node>,
-    pub(super) rows: Option<Rows>,
+pub(crate) struct Field {
+    pub(crate) leaf: Option<Leaf>,
+    pub(crate) object: Option<Node>,
+    pub(crate) rows: Option<Rows>,
 }
 
 /// A field that fills a column.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Leaf {
+pub(crate) struct Leaf {
     /// `None`: recognised, and dropped.
-    pub(super) column: Option<usize>,
-    pub(super) kind: ColumnType,
+    pub(crate) column: Option<usize>,
+    pub(crate) kind: ColumnType,
     /// Of a column with several paths: which of `choices`, and the place in its order of preference.
-    pub(super) choice: Option<(usize, usize)>,
+    pub(crate) choice: Option<(usize, usize)>,
 }
 
 /// A field whose elements, or entries, are rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rows {
-    pub(super) table: usize,
-    pub(super) is_map: bool,
+pub(crate) struct Rows {
+    pub(crate) table: usize,
+    pub(crate) is_map: bool,
     /// Whether the table itself is selected; a misfit is kept in the parent's `extra` only then.
-    pub(super) selected: bool,
+    pub(crate) selected: bool,
     /// Whether anything below is wanted at all.
-    pub(super) wanted: bool,
+    pub(crate) wanted: bool,
 }
 
 /// A value that is needed before, or apart from, the walk: the first path that holds a fitting one.
 #[derive(Clone, Debug)]
-pub(super) struct Lookup {
-    pub(super) kind: ColumnType,
-    pub(super) paths: Vec<Vec<Box<str>>>,
+pub(crate) struct Lookup {
+    pub(crate) kind: ColumnType,
+    pub(crate) paths: Vec<Vec<Box<str>>>,
 }
 
 /// The metric columns of a table.
 #[derive(Debug, Default)]
-pub(super) struct MetricPlan {
+pub(crate) struct MetricPlan {
     /// Name of the metric to its place in `columns`.
-    pub(super) by_name: HashMap<Box<str>, usize>,
-    pub(super) columns: Vec<(Option<usize>, Fold)>,
+    pub(crate) by_name: HashMap<Box<str>, usize>,
+    pub(crate) columns: Vec<(Option<usize>, Fold)>,
     /// The column for all other metrics.
-    pub(super) other: Option<usize>,
+    pub(crate) other: Option<usize>,
 }
 
 /// Where a row has the name and the value of its emission.
 #[derive(Debug)]
-pub(super) struct EmissionPlan {
-    pub(super) name: Lookup,
-    pub(super) value: Lookup,
+pub(crate) struct EmissionPlan {
+    pub(crate) name: Lookup,
+    pub(crate) value: Lookup,
     /// Parent table and path, for reports: `sessions.metrics`.
-    pub(super) place: String,
+    pub(crate) place: String,
 }
 
 impl Tree {
     /// Compiles everything that `catalog` defines, with columns where they are selected.
-    pub(super) fn compile(catalog: &Catalog) -> Result<Tree> {
-        let defined = catalog.defined();
+    pub(crate) fn compile(all: &Catalog, catalog: &Catalog) -> Result<Tree> {
+        let defined = all.tables();
         let root = defined.first().ok_or_else(|| Error::bug("the catalog is empty"))?;
         let start = root.column(START_COLUMN).map(lookup).transpose()?;
         let id = lookup(known(root, if start.is_some() { ID_COLUMN } else { DIMENSION_ID_COLUMN })?)?;
-        let mut compiler = Compiler { catalog, plans: Vec::with_capacity(defined.len()), parents: Vec::new() };
+        let mut compiler = Compiler { defined, catalog, plans: Vec::with_capacity(defined.len()), parents: Vec::new() };
         for (index, table) in defined.iter().enumerate() {
             compiler.table(index, table).context(|| format!("schema of table `{}`", table.name))?;
         }
@@ -127,6 +129,7 @@ impl Tree {
 }
 
 struct Compiler<'c> {
+    defined: &'c [Table],
     catalog: &'c Catalog,
     plans: Vec<TablePlan>,
     /// The table above each table.
@@ -256,7 +259,7 @@ impl Compiler<'_> {
     }
 
     fn defined(&self, index: usize) -> &Table {
-        &self.catalog.defined()[index]
+        &self.defined[index]
     }
 
     /// The nearest table before `index` whose place holds this one's; the record itself has none.
@@ -291,7 +294,7 @@ impl Compiler<'_> {
     }
 
     fn table_named(&self, name: &str) -> Result<usize> {
-        let found = self.catalog.defined().iter().position(|table| table.name == name);
+        let found = self.defined.iter().position(|table| table.name == name);
         found.ok_or_else(|| Error::bug(format!("there is no table `{name}`")))
     }
 

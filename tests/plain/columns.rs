@@ -7,15 +7,15 @@ use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder,
     TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 
 use super::cell::Cell;
-use super::schema::{ColumnType, list_field, map_fields};
-use crate::error::{Error, Result};
+use convlake::error::{Error, Result};
+use convlake::flatten::schema::ColumnType;
 
 /// One column of a table that grows row by row.
 #[derive(Debug)]
-pub(super) struct ColumnBuilder {
+pub(crate) struct ColumnBuilder {
     values: Values,
     /// Rows that have been appended, nulls included.
     rows: usize,
@@ -35,7 +35,7 @@ enum Values {
 
 impl ColumnBuilder {
     /// An empty column; it allocates with its first value.
-    pub(super) fn new(kind: ColumnType) -> ColumnBuilder {
+    pub(crate) fn new(kind: ColumnType) -> ColumnBuilder {
         let text = || StringBuilder::with_capacity(0, 0);
         let int = || Int64Builder::with_capacity(0);
         let values = match kind {
@@ -46,14 +46,10 @@ impl ColumnBuilder {
             ColumnType::Double => Values::Double(Float64Builder::with_capacity(0)),
             ColumnType::Boolean => Values::Boolean(BooleanBuilder::with_capacity(0)),
             ColumnType::String => Values::String(text()),
-            ColumnType::StringList => {
-                Values::StringList(ListBuilder::with_capacity(text(), 0).with_field(list_field(DataType::Utf8)))
-            }
-            ColumnType::Int64List => {
-                Values::Int64List(ListBuilder::with_capacity(int(), 0).with_field(list_field(DataType::Int64)))
-            }
+            ColumnType::StringList => Values::StringList(ListBuilder::with_capacity(text(), 0).with_field(item(kind))),
+            ColumnType::Int64List => Values::Int64List(ListBuilder::with_capacity(int(), 0).with_field(item(kind))),
             ColumnType::Int64Map => {
-                let (key, value) = map_fields();
+                let (key, value) = entry(kind);
                 let names =
                     MapFieldNames { entry: "key_value".into(), key: key.name().clone(), value: value.name().clone() };
                 let map = MapBuilder::with_capacity(Some(names), text(), int(), 0);
@@ -68,7 +64,7 @@ impl ColumnBuilder {
     /// # Errors
     /// [`crate::error::Kind::Bug`] when the row has a value already, or the cell is not of the column's type;
     /// [`crate::error::Kind::Data`] when the column's text would exceed what Arrow can address.
-    pub(super) fn put(&mut self, row: usize, cell: &Cell<'_>) -> Result<()> {
+    pub(crate) fn put(&mut self, row: usize, cell: &Cell<'_>) -> Result<()> {
         self.fill(row)?;
         match (&mut self.values, cell) {
             (Values::Timestamp(values), Cell::Micros(micros)) => values.append_value(*micros),
@@ -106,7 +102,7 @@ impl ColumnBuilder {
     ///
     /// # Errors
     /// Like [`ColumnBuilder::put`].
-    pub(super) fn put_map<'m>(
+    pub(crate) fn put_map<'m>(
         &mut self,
         row: usize,
         entries: impl Iterator<Item = (&'m str, Option<i64>)>,
@@ -123,7 +119,7 @@ impl ColumnBuilder {
     }
 
     /// The array of the first `rows` rows.
-    pub(super) fn finish(mut self, rows: usize) -> Result<ArrayRef> {
+    pub(crate) fn finish(mut self, rows: usize) -> Result<ArrayRef> {
         self.fill(rows)?;
         Ok(match &mut self.values {
             Values::Timestamp(values) => Arc::new(values.finish()),
@@ -178,57 +174,21 @@ fn wrong_shape(e: arrow::error::ArrowError) -> Error {
     Error::bug("a map column is out of step").source(e)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Kind;
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::Int64Type;
-
-    const KINDS: [ColumnType; 8] = [
-        ColumnType::Timestamp,
-        ColumnType::Int64,
-        ColumnType::Double,
-        ColumnType::Boolean,
-        ColumnType::String,
-        ColumnType::StringList,
-        ColumnType::Int64List,
-        ColumnType::Int64Map,
-    ];
-
-    #[test]
-    fn gaps_and_the_end_are_filled_with_nulls() {
-        let mut column = ColumnBuilder::new(ColumnType::Int64);
-        column.put(2, &Cell::Int(7)).unwrap();
-        let array = column.finish(4).unwrap();
-        let values: Vec<_> = array.as_primitive::<Int64Type>().iter().collect();
-        assert_eq!(values, [None, None, Some(7), None]);
+/// The field of a list's items.
+fn item(list: ColumnType) -> FieldRef {
+    match list.data_type() {
+        DataType::List(item) => item,
+        other => panic!("{other} is no list"),
     }
+}
 
-    #[test]
-    fn every_type_builds_what_its_schema_says() {
-        for kind in KINDS {
-            let array = ColumnBuilder::new(kind).finish(3).unwrap();
-            assert_eq!((array.data_type(), array.null_count()), (&kind.data_type(), 3));
-        }
-        let mut lists = ColumnBuilder::new(ColumnType::StringList);
-        lists.put(0, &Cell::List(vec![Some(Cell::Text("a")), None])).unwrap();
-        let array = lists.finish(1).unwrap();
-        assert_eq!(array.data_type(), &ColumnType::StringList.data_type());
-        assert_eq!(array.as_list::<i32>().value(0).null_count(), 1);
-        let mut maps = ColumnBuilder::new(ColumnType::Int64Map);
-        maps.put_map(1, [("x", Some(1)), ("y", None)].into_iter()).unwrap();
-        let array = maps.finish(2).unwrap();
-        assert_eq!(array.data_type(), &ColumnType::Int64Map.data_type());
-        assert_eq!((array.null_count(), array.as_map().value(1).len()), (1, 2));
-    }
-
-    #[test]
-    fn misuse_is_a_bug_and_no_panic() {
-        let mut column = ColumnBuilder::new(ColumnType::Int64);
-        column.put(0, &Cell::Int(1)).unwrap();
-        assert_eq!(column.put(0, &Cell::Int(2)).unwrap_err().kind(), Kind::Bug);
-        assert_eq!(column.put(1, &Cell::Text("x")).unwrap_err().kind(), Kind::Bug);
-        assert_eq!(column.put_map(1, std::iter::empty()).unwrap_err().kind(), Kind::Bug);
+/// The fields of a map's entries.
+fn entry(map: ColumnType) -> (FieldRef, FieldRef) {
+    match map.data_type() {
+        DataType::Map(entry, _) => match entry.data_type() {
+            DataType::Struct(fields) => (Arc::clone(&fields[0]), Arc::clone(&fields[1])),
+            other => panic!("{other} is no entry"),
+        },
+        other => panic!("{other} is no map"),
     }
 }

@@ -7,17 +7,18 @@ use serde_json::Value;
 use super::cell::{Cell, Scalar};
 use super::fold::Folds;
 use super::record::Object;
-use super::schema::ColumnType;
 use super::tables::{DayBuilder, RowAt};
 use super::tree::{Field, Leaf, Lookup, Node, Rows, TablePlan, Tree};
-use crate::error::{Error, Result};
+use convlake::error::{Error, Result};
+use convlake::flatten::is_name;
+use convlake::flatten::schema::ColumnType;
 
 /// Where the objects of other metrics keep the number.
 const TOTAL: &str = "total";
 
 /// Counts of fields that did not find their column, by table and path.
 #[derive(Debug, Default)]
-pub(super) struct Unknown(pub(super) BTreeMap<String, u64>);
+pub(crate) struct Unknown(pub(super) BTreeMap<String, u64>);
 
 impl Unknown {
     /// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
@@ -26,16 +27,8 @@ impl Unknown {
     }
 }
 
-/// Whether the name of a field looks like one of the API's, and not like data.
-pub fn is_name(name: &str) -> bool {
-    const NAME_MAX: usize = 64;
-    name.len() <= NAME_MAX
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
 /// The walk over one record.
-pub(super) struct Walk<'t, 'r, 'o> {
+pub(crate) struct Walk<'t, 'r, 'o> {
     tree: &'t Tree,
     out: &'o mut DayBuilder,
     unknown: &'o mut Unknown,
@@ -63,7 +56,7 @@ type Left = Option<Value>;
 
 impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
     /// Writes all rows of `record` to `out`.
-    pub(super) fn record(
+    pub(crate) fn record(
         tree: &'t Tree,
         record: &'r Object,
         out: &'o mut DayBuilder,
@@ -275,7 +268,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
 }
 
 /// The first value that fits, and the place of its path in the order of preference.
-pub(super) fn find<'r>(lookup: &Lookup, object: &'r Object) -> Option<(usize, Cell<'r>)> {
+pub(crate) fn find<'r>(lookup: &Lookup, object: &'r Object) -> Option<(usize, Cell<'r>)> {
     let at = |path: &[Box<str>]| cell(lookup.kind, descend(path, object)?);
     lookup.paths.iter().enumerate().find_map(|(rank, path)| Some((rank, at(path)?)))
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::schema::Fold;
 use super::tree::MetricPlan;
+use convlake::flatten::schema::Fold;
 
 /// The emissions at or below one open row.
 #[derive(Debug)]
-pub(super) struct Folds<'t, 'r> {
+pub(crate) struct Folds<'t, 'r> {
     plan: &'t MetricPlan,
     /// Place among the plan's columns, and the value so far. A row sees few of the many names, so a scan is quick.
     /// 128 bits: whether the result fits does not depend on the order.
@@ -16,12 +16,12 @@ pub(super) struct Folds<'t, 'r> {
 }
 
 impl<'t, 'r> Folds<'t, 'r> {
-    pub(super) fn new(plan: &'t MetricPlan) -> Folds<'t, 'r> {
+    pub(crate) fn new(plan: &'t MetricPlan) -> Folds<'t, 'r> {
         Folds { plan, values: Vec::new(), other: BTreeMap::new() }
     }
 
     /// Takes one emission; says whether the metric has a column.
-    pub(super) fn add(&mut self, name: &'r str, value: i64) -> bool {
+    pub(crate) fn add(&mut self, name: &'r str, value: i64) -> bool {
         let Some(&place) = self.plan.by_name.get(name) else {
             self.add_other(name, value);
             return false;
@@ -38,53 +38,26 @@ impl<'t, 'r> Folds<'t, 'r> {
     }
 
     /// Takes one value of a metric without a column.
-    pub(super) fn add_other(&mut self, name: &'r str, value: i64) {
+    pub(crate) fn add_other(&mut self, name: &'r str, value: i64) {
         *self.other.entry(name).or_default() += i128::from(value);
     }
 
     /// The columns that have a value, and the value. A sum beyond 64 bits is none: its emissions are rows of their own.
-    pub(super) fn columns(&self) -> impl Iterator<Item = (usize, i64)> {
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (usize, i64)> {
         self.values.iter().filter_map(|&(place, value)| Some((self.plan.columns[place].0?, fitting(value)?)))
     }
 
     /// The column for all other metrics, when it is selected and there are any.
-    pub(super) fn other_column(&self) -> Option<usize> {
+    pub(crate) fn other_column(&self) -> Option<usize> {
         self.plan.other.filter(|_| !self.other.is_empty())
     }
 
     /// All other metrics by name.
-    pub(super) fn other(&self) -> impl Iterator<Item = (&'r str, Option<i64>)> {
+    pub(crate) fn other(&self) -> impl Iterator<Item = (&'r str, Option<i64>)> {
         self.other.iter().map(|(&name, &value)| (name, fitting(value)))
     }
 }
 
 fn fitting(value: i128) -> Option<i64> {
     i64::try_from(value).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_add_up_maxima_do_not_and_overflow_is_nothing() {
-        let plan = MetricPlan {
-            by_name: [("nSum".into(), 0), ("tMax".into(), 1), ("tDropped".into(), 2), ("tHuge".into(), 3)].into(),
-            columns: vec![(Some(10), Fold::Sum), (Some(11), Fold::Max), (None, Fold::Sum), (Some(12), Fold::Sum)],
-            other: Some(13),
-        };
-        let mut folds = Folds::new(&plan);
-        assert_eq!((folds.columns().count(), folds.other_column()), (0, None));
-        for (name, value) in
-            [("nSum", 1), ("tMax", -5), ("tHuge", i64::MAX), ("nSum", 2), ("tMax", -7), ("tHuge", 1), ("tDropped", 9)]
-        {
-            assert!(folds.add(name, value));
-        }
-        assert_eq!(folds.columns().collect::<Vec<_>>(), [(10, 3), (11, -5)]);
-        folds.add("tHuge", -1);
-        assert!(folds.columns().any(|column| column == (12, i64::MAX)), "the order of emissions does not matter");
-        assert!(!folds.add("xNew", 4) && !folds.add("xNew", 5));
-        assert_eq!(folds.other_column(), Some(13));
-        assert_eq!(folds.other().collect::<Vec<_>>(), [("xNew", Some(9))]);
-    }
 }

@@ -1,0 +1,177 @@
+//! Columns become Arrow arrays of exactly their size. Of the rows that grew, some spans are taken: those of a day.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
+    new_null_array,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+
+use super::buffers::{Column, Entries, Fixed, Lists, Texts};
+use super::schema::{ColumnType, list_field, map_fields};
+use crate::error::{Error, Result};
+
+/// Rows that follow each other.
+pub(super) type Rows = Range<u32>;
+
+/// Some of a column's values, and the rows of an array that they come to stand in.
+struct Placed<'c> {
+    rows: &'c [u32],
+    /// Values, and what is to be added to their rows.
+    parts: Vec<(Range<usize>, u32)>,
+    /// How many rows the array has.
+    len: usize,
+    values: usize,
+}
+
+impl<'c> Placed<'c> {
+    fn new(rows: &'c [u32], spans: &[Rows]) -> Placed<'c> {
+        let (mut len, mut values) = (0_u32, 0);
+        let before = |row: u32| rows.partition_point(|&at| at < row);
+        let part = |span: &Rows| {
+            let part = before(span.start)..before(span.end);
+            let shift = len.wrapping_sub(span.start);
+            len += span.end - span.start;
+            values += part.len();
+            (part, shift)
+        };
+        let parts = spans.iter().map(part).collect();
+        Placed { rows, parts, len: len as usize, values }
+    }
+
+    /// Whether every row has a value.
+    fn is_full(&self) -> bool {
+        self.values == self.len
+    }
+
+    /// Each value with the row that it comes to stand in.
+    fn each(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let rows = self.rows;
+        self.parts.iter().flat_map(move |(values, shift)| {
+            values.clone().map(move |value| (value, rows[value].wrapping_add(*shift) as usize))
+        })
+    }
+
+    fn nulls(&self) -> Option<NullBuffer> {
+        if self.is_full() {
+            return None;
+        }
+        let mut bits = vec![0_u8; self.len.div_ceil(8)];
+        for (_, row) in self.each() {
+            bits[row / 8] |= 1 << (row % 8);
+        }
+        Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, self.len)))
+    }
+
+    fn fixed<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        if self.is_full() {
+            let mut taken = Vec::with_capacity(self.len);
+            self.parts.iter().for_each(|(part, _)| taken.extend_from_slice(&values[part.clone()]));
+            return taken;
+        }
+        let mut taken = vec![T::default(); self.len];
+        for (value, row) in self.each() {
+            taken[row] = values[value];
+        }
+        taken
+    }
+
+    /// Where each row's part of what lies behind each other begins and ends; `ends` are the ends of all values' parts.
+    /// And which spans of that are taken.
+    fn offsets<E: Copy + Into<i64>>(&self, ends: &[E]) -> Result<(OffsetBuffer<i32>, Vec<Rows>)> {
+        let end = |values: usize| values.checked_sub(1).map_or(0, |last| ends[last].into());
+        let narrow = |offset: i64| i32::try_from(offset).map_err(|e| Error::bug("a page grew too large").source(e));
+        let (mut offsets, mut taken) = (Vec::with_capacity(self.len + 1), Vec::with_capacity(self.parts.len()));
+        let mut total = 0;
+        offsets.push(0);
+        for (part, shift) in &self.parts {
+            let start = end(part.start);
+            let shifted = total - start;
+            for value in part.clone() {
+                let row = self.rows[value].wrapping_add(*shift) as usize;
+                if offsets.len() <= row {
+                    let before = offsets[offsets.len() - 1];
+                    offsets.resize(row + 1, before);
+                }
+                offsets.push((ends[value].into() + shifted) as i32);
+            }
+            total = end(part.end) + shifted;
+            taken.push(narrow(start)? as u32..narrow(end(part.end))? as u32);
+        }
+        offsets.resize(self.len + 1, narrow(total)?);
+        Ok((OffsetBuffer::new(offsets.into()), taken))
+    }
+}
+
+/// The array of the rows in `spans`; `None` when none of them has a value.
+pub(super) fn array(column: &Column, spans: &[Rows]) -> Result<Option<ArrayRef>> {
+    let placed = Placed::new(column.rows(), spans);
+    if placed.values == 0 {
+        return Ok(None);
+    }
+    let array: ArrayRef = match column {
+        Column::Timestamp(column) => Arc::new(
+            primitive::<TimestampMicrosecondType>(&placed, column).with_data_type(ColumnType::Timestamp.data_type()),
+        ),
+        Column::Int64(column) => Arc::new(primitive::<Int64Type>(&placed, column)),
+        Column::Double(column) => Arc::new(primitive::<Float64Type>(&placed, column)),
+        Column::Boolean(column) => {
+            let values = BooleanBuffer::from(placed.fixed(&column.values));
+            Arc::new(BooleanArray::new(values, placed.nulls()))
+        }
+        Column::String(column) => texts(&placed, column)?,
+        Column::StringList(lists) => {
+            let (offsets, items) = placed.offsets(&lists.ends)?;
+            let items = whole(array_of_texts(&lists.items, &items)?, &DataType::Utf8, &items);
+            Arc::new(ListArray::try_new(list_field(DataType::Utf8), offsets, items, placed.nulls()).map_err(broken)?)
+        }
+        Column::Int64List(lists) => {
+            let (offsets, items) = placed.offsets(&lists.ends)?;
+            let inner = Placed::new(&lists.items.rows, &items);
+            let items = Arc::new(primitive::<Int64Type>(&inner, &lists.items));
+            Arc::new(ListArray::try_new(list_field(DataType::Int64), offsets, items, placed.nulls()).map_err(broken)?)
+        }
+        Column::Int64Map(lists) => map(&placed, lists)?,
+    };
+    Ok(Some(array))
+}
+
+fn map(placed: &Placed<'_>, lists: &Lists<Entries>) -> Result<ArrayRef> {
+    let (offsets, items) = placed.offsets(&lists.ends)?;
+    let names = whole(array_of_texts(&lists.items.names, &items)?, &DataType::Utf8, &items);
+    let inner = Placed::new(&lists.items.values.rows, &items);
+    let values = Arc::new(primitive::<Int64Type>(&inner, &lists.items.values));
+    let (key, value) = map_fields();
+    let entries = StructArray::try_new(vec![key, value].into(), vec![names, values], None).map_err(broken)?;
+    let DataType::Map(field, sorted) = ColumnType::Int64Map.data_type() else {
+        return Err(Error::bug("a map has another type"));
+    };
+    Ok(Arc::new(MapArray::try_new(field, offsets, entries, placed.nulls(), sorted).map_err(broken)?))
+}
+
+fn primitive<T: ArrowPrimitiveType>(placed: &Placed<'_>, column: &Fixed<T::Native>) -> PrimitiveArray<T> {
+    PrimitiveArray::new(ScalarBuffer::from(placed.fixed(&column.values)), placed.nulls())
+}
+
+fn texts(placed: &Placed<'_>, column: &Texts) -> Result<ArrayRef> {
+    let (offsets, taken) = placed.offsets(&column.ends)?;
+    let mut bytes = Vec::with_capacity(taken.iter().map(ExactSizeIterator::len).sum());
+    taken.iter().for_each(|span| bytes.extend_from_slice(&column.bytes[span.start as usize..span.end as usize]));
+    Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(bytes), placed.nulls()).map_err(broken)?))
+}
+
+fn array_of_texts(column: &Texts, spans: &[Rows]) -> Result<Option<ArrayRef>> {
+    let placed = Placed::new(&column.rows, spans);
+    if placed.values == 0 { Ok(None) } else { texts(&placed, column).map(Some) }
+}
+
+fn whole(array: Option<ArrayRef>, kind: &DataType, spans: &[Rows]) -> ArrayRef {
+    array.unwrap_or_else(|| new_null_array(kind, spans.iter().map(ExactSizeIterator::len).sum()))
+}
+
+fn broken(e: arrow::error::ArrowError) -> Error {
+    Error::bug("columns do not make an array").source(e)
+}

@@ -1,0 +1,138 @@
+//! Many emissions of a metric become one value of a row.
+
+use std::collections::BTreeMap;
+
+use super::buffers::Column;
+use super::plan::MetricPlan;
+use super::schema::Fold;
+
+/// The emissions at or below the open row of a table. Reused row after row.
+#[derive(Debug, Default)]
+pub(super) struct Folds {
+    /// Of each metric of the plan, the value so far. 128 bits: whether the result fits does not depend on the order.
+    values: Vec<i128>,
+    seen: Vec<bool>,
+    /// Which have one.
+    touched: Vec<usize>,
+    other: BTreeMap<Vec<u8>, i128>,
+}
+
+impl Folds {
+    pub(super) fn new(plan: Option<&MetricPlan>) -> Folds {
+        let metrics = plan.map_or(0, |plan| plan.metrics.len());
+        Folds { values: vec![0; metrics], seen: vec![false; metrics], ..Folds::default() }
+    }
+
+    /// Takes one emission of the metric at this place in the plan; says whether it has a column here.
+    #[inline]
+    pub(super) fn add(&mut self, plan: &MetricPlan, metric: Option<usize>, name: &[u8], value: i64) -> bool {
+        let Some((metric, found)) = metric.and_then(|metric| Some((metric, plan.metrics[metric]?))) else {
+            self.add_other(name, value);
+            return false;
+        };
+        let (value, so_far) = (i128::from(value), &mut self.values[metric]);
+        if !self.seen[metric] {
+            self.seen[metric] = true;
+            self.touched.push(metric);
+            *so_far = value;
+        } else {
+            match found.fold {
+                Fold::Sum => *so_far += value,
+                Fold::Max => *so_far = value.max(*so_far),
+            }
+        }
+        true
+    }
+
+    /// Takes one value of a metric without a column.
+    pub(super) fn add_other(&mut self, name: &[u8], value: i64) {
+        match self.other.get_mut(name) {
+            Some(so_far) => *so_far += i128::from(value),
+            None => drop(self.other.insert(name.to_vec(), value.into())),
+        }
+    }
+
+    /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves.
+    pub(super) fn close(&mut self, plan: &MetricPlan, columns: &mut [Column], row: u32) {
+        for metric in self.touched.drain(..) {
+            self.seen[metric] = false;
+            let column = plan.metrics[metric].and_then(|metric| metric.column);
+            if let (Some(column), Some(value)) = (column, fitting(self.values[metric]))
+                && let Column::Int64(column) = &mut columns[column]
+            {
+                column.put(row, value);
+            }
+        }
+        if !self.other.is_empty() {
+            if let Some(Column::Int64Map(column)) = plan.other.and_then(|column| columns.get_mut(column)) {
+                column.put(row, self.other.iter().map(|(name, &value)| (name.as_slice(), fitting(value))));
+            }
+            self.other.clear();
+        }
+    }
+
+    /// Forgets the open row.
+    pub(super) fn clear(&mut self) {
+        for metric in self.touched.drain(..) {
+            self.seen[metric] = false;
+        }
+        self.other.clear();
+    }
+}
+
+fn fitting(value: i128) -> Option<i64> {
+    i64::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Metric;
+    use super::super::schema::ColumnType;
+    use super::*;
+
+    #[test]
+    fn sums_add_up_maxima_do_not_and_overflow_is_nothing() {
+        let metric = |column, fold| Some(Metric { column, fold });
+        let plan = MetricPlan {
+            metrics: vec![
+                metric(Some(0), Fold::Sum),
+                metric(Some(1), Fold::Max),
+                metric(None, Fold::Sum),
+                metric(Some(2), Fold::Sum),
+                None,
+            ],
+            other: Some(3),
+        };
+        let mut columns = vec![
+            Column::new(ColumnType::Int64),
+            Column::new(ColumnType::Int64),
+            Column::new(ColumnType::Int64),
+            Column::new(ColumnType::Int64Map),
+        ];
+        let ints = |columns: &[Column]| -> Vec<Vec<(u32, i64)>> {
+            let of = |column: &Column| match column {
+                Column::Int64(column) => column.rows.iter().copied().zip(column.values.iter().copied()).collect(),
+                _ => Vec::new(),
+            };
+            columns.iter().take(3).map(of).collect()
+        };
+        let mut folds = Folds::new(Some(&plan));
+        let emissions = [(0, 1), (1, -5), (3, i64::MAX), (0, 2), (1, -7), (3, 1), (2, 9)];
+        for (metric, value) in emissions {
+            assert!(folds.add(&plan, Some(metric), b"", value));
+        }
+        folds.close(&plan, &mut columns, 4);
+        assert_eq!(ints(&columns), [vec![(4, 3)], vec![(4, -5)], vec![]]);
+        for (metric, value) in emissions.into_iter().chain([(3, -1)]) {
+            folds.add(&plan, Some(metric), b"", value);
+        }
+        assert!(!folds.add(&plan, None, b"xNew", 4) && !folds.add(&plan, Some(4), b"xNew", 5));
+        folds.close(&plan, &mut columns, 6);
+        assert_eq!(ints(&columns)[2], [(6, i64::MAX)], "the order of emissions does not matter");
+        let Column::Int64Map(other) = &columns[3] else { unreachable!() };
+        assert_eq!(
+            (&*other.rows, &*other.items.names.bytes, &*other.items.values.values),
+            (&[6][..], &b"xNew"[..], &[9][..])
+        );
+    }
+}

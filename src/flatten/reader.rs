@@ -1,0 +1,364 @@
+//! One pass over the text of a record: each value goes to its column, its table or what is left.
+
+use super::buffers::Column;
+use super::compile::FIELDS_MAX;
+use super::cursor::{Broken, Cursor, Span};
+use super::leftovers::Left;
+use super::plan::{Leaf, Node, Plan, Rows, TablePlan};
+use super::rewrite::has_twins;
+use super::scratch::{Candidate, Scratch};
+use super::values::int;
+
+/// Where the objects of other metrics keep the number.
+const TOTAL: &[u8] = b"total";
+
+/// Why a record cannot be read through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It is not JSON, or nested too deeply.
+    Broken,
+    /// An object has two fields of the same name.
+    Twins,
+}
+
+impl From<Broken> for Stop {
+    fn from(Broken: Broken) -> Stop {
+        Stop::Broken
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Stop>;
+
+/// See the module's words.
+pub(super) struct Reader<'p, 'a, 's> {
+    pub(super) plan: &'p Plan,
+    pub(super) cursor: Cursor<'a>,
+    pub(super) to: &'s mut Scratch,
+}
+
+/// An open row.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'p> {
+    pub(super) plan: &'p TablePlan,
+    pub(super) table: usize,
+    pub(super) at: u32,
+}
+
+impl<'p, 'a> Reader<'p, 'a, '_> {
+    /// Writes all rows of the object that is the whole text at `cursor`. What has been written when it stops is to be
+    /// taken back.
+    pub(super) fn record(plan: &'p Plan, cursor: Cursor<'a>, to: &mut Scratch) -> Result<()> {
+        let mut reader = Reader { plan, cursor, to };
+        reader.row(0, 0, 0)?;
+        Ok(reader.cursor.end()?)
+    }
+
+    /// Writes the row of the object here and all rows below it.
+    fn row(&mut self, table: usize, parent: u32, ordinal: u32) -> Result<()> {
+        let row = self.open(table, parent, ordinal);
+        let (left, candidates) = (self.to.left.len(), self.to.candidates.len());
+        self.object(row.plan.node, row)?;
+        if self.to.candidates.len() > candidates {
+            self.choose(row, candidates)?;
+        }
+        self.close(row);
+        if self.to.left.len() > left {
+            self.write_left(row, left)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, table: usize, parent: u32, ordinal: u32) -> Row<'p> {
+        let grown = &mut self.to.tables[table];
+        let at = grown.rows;
+        grown.rows += 1;
+        grown.parents.push(parent);
+        grown.ordinals.push(ordinal);
+        Row { plan: &self.plan.tables[table], table, at }
+    }
+
+    /// Sends each field of the object here to its place.
+    fn object(&mut self, index: usize, row: Row<'p>) -> Result<()> {
+        let node = &self.plan.nodes[index];
+        let mut seen = [0_u64; FIELDS_MAX / 64];
+        let names = self.to.names.len();
+        let mut before = node.guesses;
+        let mut more = self.cursor.open(b'}')?;
+        while more {
+            let name = self.cursor.at();
+            match self.name(node, before)? {
+                Some(place) => {
+                    let (word, bit) = (&mut seen[place / 64], 1 << (place % 64));
+                    if *word & bit != 0 {
+                        return Err(Stop::Twins);
+                    }
+                    *word |= bit;
+                    before = node.guesses + 1 + place;
+                    self.field(index, node, place, name, row)?;
+                }
+                None => self.unknown_field(node, name, row)?,
+            }
+            more = self.cursor.more(b'}')?;
+        }
+        self.distinct(names)
+    }
+
+    /// Passes a field's name; which of the node's fields it is.
+    #[inline(always)]
+    fn name(&mut self, node: &Node, before: usize) -> Result<Option<usize>> {
+        let guess = usize::from(self.to.guesses[before]);
+        if let Some(field) = node.fields.get(guess)
+            && let Some(length) = field.literal.begins(self.cursor.rest())
+        {
+            self.cursor.pass(length);
+            self.cursor.space();
+            return Ok(Some(guess));
+        }
+        self.search(node, before)
+    }
+
+    fn search(&mut self, node: &Node, before: usize) -> Result<Option<usize>> {
+        let name = self.cursor.key()?;
+        let found = if name.escaped { node.keys.find(&name.decoded()) } else { node.keys.find(name.raw) };
+        if let Some(place) = found {
+            self.to.guesses[before] = place as u16;
+        }
+        Ok(found)
+    }
+
+    #[inline]
+    fn field(&mut self, index: usize, node: &'p Node, place: usize, name: usize, row: Row<'p>) -> Result<()> {
+        let field = &node.fields[place];
+        match (self.cursor.peek(), field.object, field.rows) {
+            (b'n', ..) => return Ok(self.cursor.word(b"null")?),
+            (b'{', Some(object), _) => return self.embedded(object, name, row),
+            (b'{', None, Some(rows)) if rows.is_map => return self.entries(rows, row),
+            (b'[', _, Some(rows)) if !rows.is_map => return self.rows(node, name, rows, row),
+            _ => {}
+        }
+        let start = self.cursor;
+        let value = match field.leaf {
+            Some(Leaf { column: Some(column), choice: None, kept }) => {
+                if self.to.columns[column].read(row.at, &mut self.cursor, &mut self.to.dates)? {
+                    return Ok(());
+                }
+                self.cursor = start;
+                let value = self.cursor.skip()?;
+                if !kept {
+                    return Ok(());
+                }
+                value
+            }
+            Some(Leaf { column: Some(_), choice: Some((choice, rank)), kept }) => {
+                let value = self.cursor.skip()?;
+                let left = kept.then(|| self.leave(row, Left::Field { name, value })).flatten();
+                let candidate = Candidate { choice, rank, node: index, field: place, value, left, noted: kept };
+                self.to.candidates.push(candidate);
+                return Ok(());
+            }
+            Some(Leaf { column: None, .. }) => return self.skip(),
+            None if field.rows.is_some_and(|rows| !rows.selected) => return self.skip(),
+            None => self.cursor.skip()?,
+        };
+        self.note(row, &node.place, field.name.as_bytes());
+        self.leave(row, Left::Field { name, value });
+        Ok(())
+    }
+
+    fn skip(&mut self) -> Result<()> {
+        self.cursor.skip()?;
+        Ok(())
+    }
+
+    /// The object here is part of the row.
+    fn embedded(&mut self, object: usize, name: usize, row: Row<'p>) -> Result<()> {
+        let begin = self.leave(row, Left::Object { name });
+        self.object(object, row)?;
+        if let Some(begin) = begin {
+            if self.to.left.len() == begin + 1 {
+                self.to.left.truncate(begin);
+            } else {
+                self.to.left.push(Left::End);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of the array here. Elements that are no objects are left, each at its place.
+    fn rows(&mut self, node: &Node, name: usize, rows: Rows, parent: Row<'p>) -> Result<()> {
+        if !rows.wanted {
+            return self.skip();
+        }
+        let begin = self.to.left.len();
+        let mut place = 0;
+        let mut more = self.cursor.open(b']')?;
+        while more {
+            match self.cursor.peek() {
+                b'{' => self.row(rows.table, parent.at, place)?,
+                b'n' => self.cursor.word(b"null")?,
+                _ => {
+                    let value = self.cursor.skip()?;
+                    if rows.selected {
+                        self.note(parent, &node.place, self.cursor.from(name).string()?.decoded().as_ref());
+                        if self.to.left.len() == begin {
+                            self.leave(parent, Left::Array { name });
+                        }
+                        self.leave(parent, Left::Item { place, value });
+                    }
+                }
+            }
+            place += 1;
+            more = self.cursor.more(b']')?;
+        }
+        if self.to.left.len() > begin {
+            self.to.left.push(Left::End);
+        }
+        Ok(())
+    }
+
+    /// Writes a row for each entry of the map here.
+    fn entries(&mut self, rows: Rows, parent: Row<'p>) -> Result<()> {
+        let plan = &self.plan.tables[rows.table];
+        let Some(value) = plan.value.filter(|_| rows.wanted) else { return self.skip() };
+        let names = self.to.names.len();
+        let mut ordinal = 0;
+        let mut more = self.cursor.open(b'}')?;
+        while more {
+            self.to.names.push(self.cursor.at());
+            let name = self.cursor.key()?;
+            let row = self.open(rows.table, parent.at, ordinal);
+            if let Some(Column::String(texts)) = plan.key.map(|key| &mut self.to.columns[key]) {
+                texts.put(row.at, name);
+            }
+            match value {
+                _ if self.cursor.peek() == b'n' => self.cursor.word(b"null")?,
+                Some(column) => self.entry(column, row)?,
+                None => self.skip()?,
+            }
+            self.close(row);
+            ordinal += 1;
+            more = self.cursor.more(b'}')?;
+        }
+        self.distinct(names)
+    }
+
+    fn entry(&mut self, column: usize, row: Row<'p>) -> Result<()> {
+        let start = self.cursor;
+        if self.to.columns[column].read(row.at, &mut self.cursor, &mut self.to.dates)? {
+            return Ok(());
+        }
+        self.cursor = start;
+        self.note(row, &self.plan.nodes[row.plan.node].place, b"value");
+        match row.plan.extra.map(|extra| &mut self.to.columns[extra]) {
+            Some(Column::String(extra)) => {
+                extra.bytes.extend_from_slice(b"{\"value\":");
+                super::rewrite::value(&mut self.cursor, &mut extra.bytes)?;
+                extra.bytes.push(b'}');
+                extra.end(row.at);
+                Ok(())
+            }
+            _ => self.skip(),
+        }
+    }
+
+    /// A field that the schema does not know; its name has been passed.
+    fn unknown_field(&mut self, node: &Node, name: usize, row: Row<'p>) -> Result<()> {
+        self.to.names.push(name);
+        let text = self.cursor.from(name).string()?;
+        self.note(row, &node.place, &text.decoded());
+        let start = self.cursor;
+        let value = self.cursor.skip()?;
+        if !(node.other_metrics && self.other_metric(start, name, row)?) {
+            self.leave(row, Left::Field { name, value });
+        }
+        Ok(())
+    }
+
+    /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields are left.
+    fn other_metric(&mut self, mut value: Cursor<'a>, name: usize, row: Row<'p>) -> Result<bool> {
+        let begin = self.to.left.len();
+        let mut number = None;
+        if value.peek() == b'{' {
+            let names = self.to.names.len();
+            self.leave(row, Left::Object { name });
+            let mut more = value.open(b'}')?;
+            while more {
+                let name = value.at();
+                self.to.names.push(name);
+                if *value.key()?.decoded() == *TOTAL {
+                    number = Some(value);
+                    value.skip()?;
+                } else {
+                    let value = value.skip()?;
+                    self.leave(row, Left::Field { name, value });
+                }
+                more = value.more(b'}')?;
+            }
+            self.distinct(names)?;
+            self.leave(row, Left::End);
+        } else {
+            number = Some(value);
+        }
+        let number = match number.filter(|number| matches!(number.peek(), b'-' | b'0'..=b'9')) {
+            Some(mut number) => int(&mut number)?,
+            None => None,
+        };
+        let taken = number.filter(|_| row.plan.metrics.is_some());
+        match taken {
+            Some(number) => {
+                let text = self.cursor.from(name).string()?;
+                self.to.folds[row.table].add_other(&text.decoded(), number);
+                if self.to.left.len() <= begin + 2 {
+                    self.to.left.truncate(begin);
+                }
+            }
+            None => self.to.left.truncate(begin),
+        }
+        Ok(taken.is_some())
+    }
+
+    /// Of the names since `begin`, no two may be the same.
+    #[inline]
+    fn distinct(&mut self, begin: usize) -> Result<()> {
+        let names = &self.to.names[begin..];
+        if names.len() > 1 {
+            let text = |&name: &usize| self.cursor.from(name).string().map(|text| (text.raw, text.escaped));
+            let texts = names.iter().map(text).collect::<std::result::Result<Vec<_>, Broken>>()?;
+            let decoded = |&(raw, escaped): &(&'a [u8], bool)| super::cursor::Text { raw, escaped };
+            let twins = match texts.iter().any(|&(_, escaped)| escaped) {
+                false => has_twins(texts.iter().map(|&(raw, _)| raw)),
+                true => has_twins(texts.iter().map(|text| decoded(text).decoded().into_owned())),
+            };
+            if twins {
+                return Err(Stop::Twins);
+            }
+        }
+        self.to.names.truncate(begin);
+        Ok(())
+    }
+
+    /// Notes something that is left, if the row keeps it; where.
+    fn leave(&mut self, row: Row<'p>, left: Left) -> Option<usize> {
+        row.plan.extra?;
+        self.to.left.push(left);
+        Some(self.to.left.len() - 1)
+    }
+
+    pub(super) fn note(&mut self, row: Row<'p>, place: &str, name: &[u8]) {
+        if !row.plan.quiet {
+            self.to.unknown.note(place, name);
+        }
+    }
+}
+
+/// Where a record's bytes begin to be JSON: a byte order mark and white space before it are tolerated.
+pub(super) fn start(raw: &[u8]) -> &[u8] {
+    let text = raw.trim_ascii_start();
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
+/// Whether all of `text` is one JSON value.
+pub(super) fn is_value(text: &[u8]) -> bool {
+    let mut cursor = Cursor::new(text);
+    cursor.skip().is_ok_and(|_: Span| cursor.end().is_ok())
+}
