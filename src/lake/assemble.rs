@@ -1,26 +1,24 @@
-//! The batches of one day become its tables: one version of each conversation, in order. Pure.
+//! The rows of one day become its tables: one version of each conversation, in order.
 //!
-//! The result depends on the records and their positions only, not on how they were cut into batches or in which
-//! order these arrived. Nothing is copied here: a table is a list of row ranges, and [`SortedTable::batch`] gathers
-//! a few thousand rows at a time for the encoder.
+//! The result depends on the records and their positions only, not on how they were cut into batches or runs or in
+//! which order these arrived. Nothing is copied here: a table is a list of places.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 
+use super::day_rows::{DayRows, Place, append};
+use super::encode::row_group::Piece;
 use super::forgotten::Forgotten;
 use super::layout::TableName;
+use super::receipt::id_hash;
+use super::spill::SortedRun;
 use crate::error::{Error, Result};
 use crate::flatten::Catalog;
-use crate::flatten::batch::{DayBatch, RecordKey, TableRows};
+use crate::flatten::batch::{DayBatch, Position, TableRows};
+use crate::flatten::rows::Rows;
 use crate::time::Interval;
-
-/// Below this mean length, ranges of rows are gathered row by row instead of range by range.
-const RANGE_ROWS_MIN: usize = 4;
 
 /// One table as the lake writes it.
 #[derive(Clone, Debug)]
@@ -52,8 +50,8 @@ impl TableSpec {
 pub struct Assembled<'a> {
     /// One entry a table, in the order of the specifications.
     pub tables: Vec<SortedTable<'a>>,
-    /// The ids of the conversations in it, in the order of their rows.
-    pub ids: Vec<&'a str>,
+    /// The conversations in it.
+    pub conversations: u64,
     /// Records that were given, but for those that are to be forgotten.
     pub records: u64,
     /// Earlier versions that gave way to a later one.
@@ -69,151 +67,160 @@ pub struct Assembled<'a> {
 pub struct SortedTable<'a> {
     /// The table.
     pub spec: &'a TableSpec,
-    sources: Vec<&'a RecordBatch>,
-    ranges: Vec<RowRange>,
-    /// For each range, the number of rows up to its end.
-    ends: Vec<usize>,
+    content: Content<'a>,
 }
 
-/// Consecutive rows of one source.
-#[derive(Clone, Copy, Debug)]
-struct RowRange {
-    source: usize,
-    from: usize,
-    rows: usize,
+#[derive(Debug)]
+enum Content<'a> {
+    /// All of these, as they stand.
+    Whole(&'a [Arc<Rows>]),
+    /// Table number `table` of the records in `order`.
+    Ordered { rows: &'a DayRows, table: usize, order: Arc<[Place]> },
 }
 
-/// Assembles the day that all `batches` belong to; conversations that start outside `covers`, and those that are to be
+/// Ids whose versions are compared in one go: 12 MiB of them. More are compared part by part, by their hashes.
+const VERSIONS_MAX: usize = 1 << 18;
+
+/// One version of a conversation. Ordered, so that the versions of one conversation stand together, the one that
+/// counts last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    id: u128,
+    position: Position,
+    number: usize,
+}
+
+/// Assembles the day that all of `rows` belong to; conversations that start outside `covers`, and those that are to be
 /// `forgotten`, are left out.
 ///
 /// # Errors
-/// [`crate::error::Kind::Bug`] when a batch does not fit the tables.
+/// [`crate::error::Kind::Bug`] when rows do not fit the tables, [`crate::error::Kind::Storage`] when spilled ones cannot
+/// be read.
 pub fn assemble<'a>(
     specs: &'a [TableSpec],
-    batches: &'a [DayBatch],
+    rows: &'a DayRows,
     covers: &Interval,
     forgotten: &Forgotten,
 ) -> Result<Assembled<'a>> {
-    batches.iter().try_for_each(|batch| check(specs, batch))?;
+    rows.batches.iter().try_for_each(|batch| check(specs, batch))?;
+    rows.runs.iter().try_for_each(|run| check_run(specs, run))?;
+    let Versions { gone, records, conversations, left_out } = versions(rows, forgotten, VERSIONS_MAX)?;
+
     let (from, to) = (covers.from().timestamp_micros(), covers.to().timestamp_micros());
-
-    let mut records = 0;
-    let mut left_out: HashSet<&str> = HashSet::new();
-    let given = batches.iter().map(|b| b.keys.len()).sum();
-    let mut latest: HashMap<&str, Winner<'a>> = HashMap::with_capacity(given);
-    for (batch, content) in batches.iter().enumerate() {
-        for (record, key) in content.keys.iter().enumerate() {
-            if forgotten.contains(&key.id) {
-                left_out.insert(&key.id);
-                continue;
-            }
-            records += 1;
-            let version = Winner { key, batch, record };
-            let winner = latest.entry(&key.id).or_insert(version);
-            if winner.key.position < key.position {
-                *winner = version;
-            }
+    let number = numbered(rows);
+    let mut order = Vec::with_capacity(conversations);
+    rows.visit_in_order(|key, place| {
+        // The version that won decides whether the conversation starts inside: an earlier one is not the truth any more.
+        if !gone[number(place)] && (from..to).contains(&key.start) {
+            order.push(place);
         }
-    }
-    let versions = latest.len();
-    // The version that won decides whether the conversation starts inside: an earlier one is not the truth any more.
-    let mut winners: Vec<Winner<'a>> = latest.into_values().filter(|w| (from..to).contains(&w.key.start)).collect();
-    winners.sort_unstable_by_key(|w| (w.key.start, &w.key.id));
+        Ok(())
+    })?;
 
-    let tables = specs.iter().enumerate().map(|(table, spec)| sort(spec, table, batches, &winners)).collect();
+    let order: Arc<[Place]> = order.into();
+    let content = |table| Content::Ordered { rows, table, order: Arc::clone(&order) };
+    let tables = specs.iter().enumerate().map(|(table, spec)| SortedTable { spec, content: content(table) });
     Ok(Assembled {
-        tables,
-        ids: winners.iter().map(|w| &*w.key.id).collect(),
+        tables: tables.collect(),
         records: records as u64,
-        duplicates: (records - versions) as u64,
-        outside: (versions - winners.len()) as u64,
-        forgotten: left_out.len() as u64,
+        duplicates: (records - conversations) as u64,
+        outside: (conversations - order.len()) as u64,
+        forgotten: left_out as u64,
+        conversations: order.len() as u64,
     })
 }
 
-#[derive(Clone, Copy)]
-struct Winner<'a> {
-    key: &'a RecordKey,
-    batch: usize,
-    record: usize,
+/// Which version of each conversation counts.
+struct Versions {
+    /// Whether the record of this number is an earlier version, or to be forgotten.
+    gone: Vec<bool>,
+    /// Records but for those that are to be forgotten.
+    records: usize,
+    /// Conversations among them.
+    conversations: usize,
+    /// Conversations that are to be forgotten.
+    left_out: usize,
 }
 
-fn sort<'a>(spec: &'a TableSpec, table: usize, batches: &'a [DayBatch], winners: &[Winner<'a>]) -> SortedTable<'a> {
-    let mut ranges: Vec<RowRange> = Vec::new();
-    for winner in winners {
-        let offsets = &batches[winner.batch].tables[table].offsets;
-        let (from, to) = (offsets[winner.record] as usize, offsets[winner.record + 1] as usize);
-        match ranges.last_mut() {
-            _ if from == to => {}
-            Some(last) if last.source == winner.batch && last.from + last.rows == from => last.rows += to - from,
-            _ => ranges.push(RowRange { source: winner.batch, from, rows: to - from }),
-        }
+/// Compares the versions of all conversations, about `at_once` of them at a time.
+fn versions(rows: &DayRows, forgotten: &Forgotten, at_once: usize) -> Result<Versions> {
+    let number = numbered(rows);
+    let all: usize = rows.records().sum();
+    let mut found = Versions { gone: vec![false; all], records: 0, conversations: 0, left_out: 0 };
+    let parts = all.div_ceil(at_once) as u128;
+    for part in 0..parts {
+        let mut left_out = HashSet::new();
+        let mut versions = Vec::with_capacity(all / parts as usize);
+        rows.visit(|key, place| {
+            let (id, number) = (id_hash(key.id), number(place));
+            if id % parts != part {
+                return;
+            }
+            if forgotten.contains(key.id) {
+                left_out.insert(id);
+                found.gone[number] = true;
+            } else {
+                versions.push(Version { id, position: key.position, number });
+            }
+        })?;
+        versions.sort_unstable();
+        let earlier = versions.windows(2).filter(|pair| pair[0].id == pair[1].id);
+        let earlier = earlier.map(|pair| found.gone[pair[0].number] = true).count();
+        found.records += versions.len();
+        found.conversations += versions.len() - earlier;
+        found.left_out += left_out.len();
     }
-    let mut rows = 0;
-    let ends = ranges
-        .iter()
-        .map(|r| {
-            rows += r.rows;
-            rows
-        })
-        .collect();
-    SortedTable { spec, sources: batches.iter().map(|b| &b.tables[table].rows).collect(), ranges, ends }
+    Ok(found)
+}
+
+/// Numbers all records of `rows`.
+fn numbered(rows: &DayRows) -> impl Fn(Place) -> usize {
+    let before = |total: &mut usize, records| Some(std::mem::replace(total, *total + records));
+    let first: Vec<usize> = rows.records().scan(0, before).collect();
+    move |place| first[place.source as usize] + place.record as usize
 }
 
 impl<'a> SortedTable<'a> {
     /// The rows of `sources` as they stand: they are in order.
-    pub(super) fn of(spec: &'a TableSpec, sources: &'a [RecordBatch]) -> SortedTable<'a> {
-        let mut rows = 0;
-        let ends = sources.iter().map(|source| {
-            rows += source.num_rows();
-            rows
-        });
-        let ends = ends.collect();
-        let range = |(source, batch): (usize, &RecordBatch)| RowRange { source, from: 0, rows: batch.num_rows() };
-        SortedTable {
-            spec,
-            sources: sources.iter().collect(),
-            ranges: sources.iter().enumerate().map(range).collect(),
-            ends,
+    pub(super) fn of(spec: &'a TableSpec, sources: &'a [Arc<Rows>]) -> SortedTable<'a> {
+        SortedTable { spec, content: Content::Whole(sources) }
+    }
+
+    /// Where its rows are, in order. Those on disk are read as they are needed.
+    pub fn pieces(&self) -> Box<dyn Iterator<Item = Result<Piece>> + '_> {
+        match &self.content {
+            Content::Whole(sources) => {
+                let full = sources.iter().filter(|rows| !rows.is_empty());
+                Box::new(full.map(|rows| Ok(Piece { rows: Arc::clone(rows), range: 0..rows.len() })))
+            }
+            Content::Ordered { rows, table, order } => {
+                let mut finder = rows.finder(*table);
+                let mut found = order.iter().filter_map(move |place| finder.find(*place).transpose());
+                let mut last: Option<Piece> = None;
+                Box::new(std::iter::from_fn(move || {
+                    for next in found.by_ref() {
+                        match next {
+                            Ok(next) => {
+                                if let Some(done) = append(&mut last, next) {
+                                    return Some(Ok(done));
+                                }
+                            }
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    last.take().map(Ok)
+                }))
+            }
         }
     }
+}
 
-    /// Its rows.
-    pub fn rows(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
+/// What every run must be before it is touched: its rows were checked when they were written.
+fn check_run(specs: &[TableSpec], run: &SortedRun) -> Result<()> {
+    if !run.schemas().eq(specs.iter().map(|spec| &spec.schema)) {
+        return Err(Error::bug("spilled rows are of other tables"));
     }
-
-    /// Copies the rows in `rows` together.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Data`] when their texts are too long for one batch.
-    pub fn batch(&self, rows: Range<usize>) -> Result<RecordBatch> {
-        let pieces: Vec<RowRange> = self.pieces(&rows).collect();
-        let gathered = match pieces.as_slice() {
-            [one] => return Ok(self.sources[one.source].slice(one.from, one.rows)),
-            many if many.len() * RANGE_ROWS_MIN <= rows.len() => {
-                let slices: Vec<_> = many.iter().map(|p| self.sources[p.source].slice(p.from, p.rows)).collect();
-                concat_batches(&self.spec.schema, &slices)
-            }
-            [] => return Ok(RecordBatch::new_empty(SchemaRef::clone(&self.spec.schema))),
-            many => {
-                let of_piece = |p: &RowRange| (p.from..p.from + p.rows).map(|row| (p.source, row)).collect::<Vec<_>>();
-                let rows: Vec<(usize, usize)> = many.iter().flat_map(of_piece).collect();
-                interleave_record_batch(&self.sources, &rows)
-            }
-        };
-        gathered.map_err(|e| Error::data(format!("cannot put rows of `{}` in order", self.spec.name)).source(e))
-    }
-
-    /// The parts of the ranges that make up `rows`.
-    fn pieces(&self, rows: &Range<usize>) -> impl Iterator<Item = RowRange> {
-        let first = self.ends.partition_point(|&end| end <= rows.start);
-        self.ranges[first..].iter().zip(&self.ends[first..]).map_while(move |(range, &end)| {
-            let start = end - range.rows;
-            let (from, to) = (start.max(rows.start), end.min(rows.end));
-            (from < to).then(|| RowRange { source: range.source, from: range.from + from - start, rows: to - from })
-        })
-    }
+    Ok(())
 }
 
 /// What every batch must be before it is touched.
@@ -228,11 +235,11 @@ fn check(specs: &[TableSpec], batch: &DayBatch) -> Result<()> {
         let fits = offsets.len() == batch.keys.len() + 1
             && offsets.first() == Some(&0)
             && offsets.is_sorted()
-            && offsets.last().is_some_and(|&last| last as usize == rows.num_rows());
+            && offsets.last().is_some_and(|&last| last as usize == rows.len());
         if !fits {
             return Err(Error::bug(format!("the offsets of `{}` do not fit its rows", spec.name)));
         }
-        if rows.schema_ref() != &spec.schema {
+        if rows.schema() != &spec.schema {
             return Err(Error::bug(format!("a batch of `{}` has other columns", spec.name)));
         }
     }
@@ -242,15 +249,16 @@ fn check(specs: &[TableSpec], batch: &DayBatch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::testing::{Rec, assemble, batch, day, recs, specs};
-    use arrow::array::AsArray;
+    use crate::lake::testing::{self, Rec, assemble, batch, day, recs, specs, whole};
+    use arrow::array::{AsArray, RecordBatch};
     use proptest::prelude::*;
 
     /// All tables of the day, each as one batch.
     fn tables(batches: &[DayBatch], covers: &Interval) -> (Vec<RecordBatch>, (u64, u64, u64)) {
         let specs = specs(2);
-        let assembled = assemble(&specs, batches, covers).unwrap();
-        let rows = assembled.tables.iter().map(|t| t.batch(0..t.rows()).unwrap()).collect();
+        let day = batches.to_vec().into();
+        let assembled = assemble(&specs, &day, covers).unwrap();
+        let rows = assembled.tables.iter().map(whole).collect();
         (rows, (assembled.records, assembled.duplicates, assembled.outside))
     }
 
@@ -287,22 +295,7 @@ mod tests {
             prop_assert_eq!(&rows, &tables(&[batch(day, &specs, &recs)], &covers).0);
             let wanted = batch(day, &specs, &inside);
             for (rows, wanted) in rows.iter().zip(&wanted.tables) {
-                prop_assert_eq!(rows, &wanted.rows);
-            }
-        }
-
-        #[test]
-        fn chunks_make_up_the_whole(recs in recs(day("2025-01-01"), 30), chunk in 1usize..50) {
-            let specs = specs(2);
-            let day = day("2025-01-01");
-            let batches = [batch(day, &specs, &recs[..recs.len() / 2]), batch(day, &specs, &recs[recs.len() / 2..])];
-            let assembled = assemble(&specs, &batches, &day.interval()).unwrap();
-            for table in &assembled.tables {
-                let whole = table.batch(0..table.rows()).unwrap();
-                for from in (0..table.rows()).step_by(chunk) {
-                    let to = table.rows().min(from + chunk);
-                    prop_assert_eq!(table.batch(from..to).unwrap(), whole.slice(from, to - from));
-                }
+                prop_assert_eq!(rows, &wanted.rows.to_batch().unwrap());
             }
         }
     }
@@ -313,11 +306,12 @@ mod tests {
         let day = day("2025-01-01");
         let early = Rec::new(day, "a", 10, (0, 1, 0), 3);
         let late = Rec { children: 1, ..Rec::new(day, "a", 60 * 60 * 20, (0, 2, 0), 1) };
-        let batches = [batch(day, &specs, &[late]), batch(day, &specs, &[early])];
+        let batches = vec![batch(day, &specs, &[late]), batch(day, &specs, &[early])].into();
         let whole = assemble(&specs, &batches, &day.interval()).unwrap();
-        assert_eq!((whole.tables[0].rows(), whole.tables[1].rows(), whole.duplicates), (1, 1, 1));
+        let rows: Vec<usize> = whole.tables.iter().map(|table| testing::whole(table).num_rows()).collect();
+        assert_eq!((rows.as_slice(), whole.duplicates), ([1, 1].as_slice(), 1));
         let morning = assemble(&specs, &batches, &day.interval().halves().unwrap().0).unwrap();
-        assert_eq!((morning.ids.len(), morning.duplicates, morning.outside), (0, 1, 1));
+        assert_eq!((morning.conversations, morning.duplicates, morning.outside), (0, 1, 1));
     }
 
     #[test]
@@ -325,14 +319,14 @@ mod tests {
         let (all, fewer) = (specs(2), specs(1));
         let day = day("2025-01-01");
         let good = batch(day, &all, &[Rec::new(day, "a", 0, (0, 1, 0), 2)]);
-        assert!(assemble(&fewer, std::slice::from_ref(&good), &day.interval()).is_err());
+        assert!(assemble(&fewer, &vec![good.clone()].into(), &day.interval()).is_err());
         let mut cut = good.clone();
         cut.tables[1].offsets = vec![0, 1];
-        assert!(assemble(&all, &[cut], &day.interval()).is_err());
+        assert!(assemble(&all, &vec![cut].into(), &day.interval()).is_err());
         let mut moved = good.clone();
         moved.day = day.next();
-        assert!(assemble(&all, &[moved], &day.interval()).is_err());
-        let ids = assemble(&all, &[good], &day.interval()).map(|a| a.tables[0].batch(0..1).unwrap()).unwrap();
+        assert!(assemble(&all, &vec![moved].into(), &day.interval()).is_err());
+        let ids = assemble(&all, &vec![good].into(), &day.interval()).map(|a| whole(&a.tables[0])).unwrap();
         assert_eq!(ids.column(0).as_string::<i32>().value(0), "a");
     }
 }

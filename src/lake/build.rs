@@ -18,19 +18,22 @@ use super::receipt::FileEntry;
 use super::run::Run;
 use super::slot;
 use super::store::Store;
-use super::transaction::Built;
+use super::together::together;
+use super::transaction::{Built, SYNCS};
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
-/// A table's file, encoded and not yet durable.
-struct Draft {
-    label: Label,
+/// A table's file, encoded in the run's scratch. Nothing is decided about it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The table's place among the specifications.
+    table: usize,
+    pub(super) label: Label,
+    pub(super) entry: FileEntry,
+    pub(super) staged: LakePath,
     encoded: Encoded,
-    file: File,
-    staged: LakePath,
-    entry: FileEntry,
-    /// The file that stays in its place, because it holds the same.
-    kept: Option<FileEntry>,
+    /// Open while it is not durable.
+    file: Option<File>,
 }
 
 impl Run {
@@ -39,37 +42,15 @@ impl Run {
         Label { uuid: Uuid::new_v4(), day, run: self.id, observed_at, of: None }
     }
 
-    /// Encodes all tables of a day into the run's scratch, on all processors. What a slot already holds stays there.
-    pub(super) fn build_all(
-        &self,
-        present: &Present,
-        tables: &[SortedTable<'_>],
-        label: impl Fn() -> Label + Sync,
-    ) -> Result<Vec<Built>> {
-        let drafts = tables.par_iter().enumerate().map(|(index, table)| self.draft(present, index, table, label()));
-        let mut drafts: Vec<Draft> = drafts.collect::<Result<_>>()?;
-        // Not on a thread of rayon's: it may wait for a store.
-        drafts.iter_mut().try_for_each(|draft| self.keep_intact(draft))?;
-        drafts.into_par_iter().map(|draft| self.finish(draft)).collect()
+    /// Encodes all tables of a day into the run's scratch, on all processors.
+    pub(super) fn draft_all(&self, tables: &[SortedTable<'_>], label: impl Fn() -> Label + Sync) -> Result<Vec<Draft>> {
+        tables.par_iter().enumerate().map(|(index, table)| self.draft(index, table, label())).collect()
     }
 
-    /// Like [`Run::build_all`] for one table.
-    pub(super) fn build(
-        &self,
-        present: &Present,
-        index: usize,
-        table: &SortedTable<'_>,
-        label: Label,
-    ) -> Result<Built> {
-        let mut draft = self.draft(present, index, table, label)?;
-        self.keep_intact(&mut draft)?;
-        self.finish(draft)
-    }
-
-    fn draft(&self, present: &Present, index: usize, table: &SortedTable<'_>, label: Label) -> Result<Draft> {
+    fn draft(&self, index: usize, table: &SortedTable<'_>, label: Label) -> Result<Draft> {
         let spec = table.spec;
         let staged = LakePath::Staged(self.id, spec.name.clone(), label.day);
-        let (encoded, file) = encode(self.scratch.create(&staged)?, table, &label)?;
+        let (encoded, file) = encode(self.scratch.create(&staged)?, spec, table.pieces(), &label)?;
         let entry = FileEntry {
             table: spec.name.clone(),
             path: LakePath::Part(spec.name.clone(), label.day).to_string(),
@@ -81,41 +62,77 @@ impl Run {
             hash: encoded.hash.clone(),
             other: Map::new(),
         };
-        let same =
-            |old: &&FileEntry| (&old.content, old.schema, old.rows) == (&entry.content, entry.schema, entry.rows);
-        let kept = present.reusable(index, spec).filter(same).cloned();
-        Ok(Draft { label, encoded, file, staged, entry, kept })
+        Ok(Draft { table: index, label, entry, staged, encoded, file: Some(file) })
     }
 
-    /// The file that would stay has to have the bytes that were written: a day that is fetched again is a day that is
-    /// whole again, whatever befell its files.
-    fn keep_intact(&self, draft: &mut Draft) -> Result<()> {
-        let Some(kept) = &draft.kept else { return Ok(()) };
-        let place = LakePath::Part(kept.table.clone(), draft.label.day);
-        let file = self.lake.store.open(&place)?;
-        if !file.is_some_and(|file| slot::hash(&file).is_ok_and(|hash| hash == kept.hash)) {
-            warn!(file = %place, "a published file is damaged and is written again");
-            draft.kept = None;
-        }
+    /// Makes every draft durable and reads it back, long before it is published.
+    pub(super) fn secure_all(&self, drafts: &mut [Draft]) -> Result<()> {
+        together(drafts, SYNCS, |draft| self.secure(draft))?;
+        drafts.iter_mut().for_each(|draft| draft.file = None);
         Ok(())
     }
 
-    /// Makes what is to be swapped in durable, and reads it back.
-    fn finish(&self, draft: Draft) -> Result<Built> {
-        let (scratch, Draft { label, encoded, file, staged, entry, kept }) = (&self.scratch, draft);
-        if let Some(kept) = kept {
-            drop(file);
-            scratch.remove(&staged)?;
-            return Ok(Built { entry: kept, staged: None });
+    /// Decides what is to be swapped in: what a slot already holds stays there, the rest is durable after this.
+    pub(super) fn settle(&self, present: &Present, drafts: &[Draft]) -> Result<Vec<Built>> {
+        // Not on a thread of rayon's: it may wait for a store.
+        let kept = drafts.iter().map(|draft| self.kept(present, draft)).collect::<Result<Vec<_>>>()?;
+        let new: Vec<&Draft> =
+            drafts.iter().zip(&kept).filter_map(|(draft, kept)| kept.is_none().then_some(draft)).collect();
+        together(&new, SYNCS, |draft| self.secure(draft))?;
+        let settled = drafts.iter().zip(kept).map(|(draft, kept)| match kept {
+            Some(entry) => Built { entry, staged: None },
+            None => Built { entry: draft.entry.clone(), staged: Some(draft.staged.clone()) },
+        });
+        Ok(settled.collect())
+    }
+
+    /// Encodes one table and decides.
+    pub(super) fn build(
+        &self,
+        present: &Present,
+        index: usize,
+        table: &SortedTable<'_>,
+        label: Label,
+    ) -> Result<Built> {
+        let drafts = [self.draft(index, table, label)?];
+        self.settle(present, &drafts)?.pop().ok_or_else(|| Error::bug("a draft is not settled"))
+    }
+
+    /// Removes what was not swapped in.
+    pub(super) fn discard(&self, drafts: &[Draft]) -> Result<()> {
+        drafts.iter().try_for_each(|draft| match self.scratch.open(&draft.staged)? {
+            Some(_) => self.scratch.remove(&draft.staged),
+            None => Ok(()),
+        })
+    }
+
+    /// The file that stays in its place because it holds the same. It has to have the bytes that were written: a day
+    /// that is fetched again is a day that is whole again, whatever befell its files.
+    fn kept(&self, present: &Present, draft: &Draft) -> Result<Option<FileEntry>> {
+        let new = &draft.entry;
+        let same = |old: &&FileEntry| (&old.content, old.schema, old.rows) == (&new.content, new.schema, new.rows);
+        let spec = self.specs.get(draft.table).ok_or_else(|| Error::bug("a draft of no table"))?;
+        let Some(old) = present.reusable(draft.table, spec).filter(same) else { return Ok(None) };
+        let place = LakePath::Part(old.table.clone(), draft.label.day);
+        let file = self.lake.store.open(&place)?;
+        if file.is_some_and(|file| slot::hash(&file).is_ok_and(|hash| hash == old.hash)) {
+            return Ok(Some(old.clone()));
         }
+        warn!(file = %place, "a published file is damaged and is written again");
+        Ok(None)
+    }
+
+    /// Makes what is to be swapped in durable, and reads it back.
+    fn secure(&self, draft: &Draft) -> Result<()> {
+        let (scratch, Some(file)) = (&self.scratch, &draft.file) else { return Ok(()) };
+        let staged = &draft.staged;
         if matches!(self.lake.store, Store::Disk(_)) {
             // The very file is renamed into place; what is uploaded need not outlive this process.
-            scratch.sync(&file, &staged)?;
+            scratch.sync(file, staged)?;
+            scratch.create_folder(&LakePath::Partition(draft.entry.table.clone(), draft.label.day))?;
         }
-        drop(file);
-        let written = scratch.open(&staged)?.ok_or_else(|| Error::storage(format!("`{staged}` is gone")))?;
-        slot::verify(&written, &label, &encoded)
-            .map_err(|e| failed("verify", &scratch.root().join(staged.to_string()), io::Error::other(e)))?;
-        Ok(Built { entry, staged: Some(staged) })
+        let written = scratch.open(staged)?.ok_or_else(|| Error::storage(format!("`{staged}` is gone")))?;
+        slot::verify(&written, &draft.label, &draft.encoded)
+            .map_err(|e| failed("verify", &scratch.root().join(staged.to_string()), io::Error::other(e)))
     }
 }

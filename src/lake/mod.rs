@@ -1,11 +1,13 @@
 //! The lake: one Parquet file a (table, day) under a fixed name, and a ledger that says what was published.
 //!
-//! In reading order: [`layout`] (every path), [`assemble`] and [`encode`] (batches become a file), [`receipt`] and
-//! [`ledger`] (what is said about a day, and how it is merged), [`identity`] (what belongs into a lake): all pure.
+//! In reading order: [`layout`] (every path), [`day_rows`], [`assemble`] and [`encode`] (a day's rows, wherever they wait,
+//! become files), [`receipt`] and [`ledger`] (what is said about a day, and how it is merged), [`identity`] (what belongs
+//! into a lake): all pure but for rows on disk.
 //! Then where the bytes are: [`local`] (every file operation on disk), [`bucket`] (every call to a store), [`store`]
 //! (what both can do). On it [`records`] (the ledger's files), [`history`] (what runs did), [`open`] and [`run`] (a
-//! lake, and a run that writes to it), [`publish`] and [`snapshot`] (what a day becomes), `build` and `transaction`
-//! (its files, all of them or none), and what does not fit: [`spill`] (memory), [`quarantine`] (the schema). What a
+//! lake, and a run that writes to it), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes), `build`
+//! and `transaction` (its files, all of them or none), and what does not fit: [`spill`] (memory, with `compact`),
+//! [`quarantine`] (the schema). What a
 //! lake shows that it holds: [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`]
 //! (conversations), [`expire`] (days).
 //!
@@ -15,8 +17,11 @@
 pub mod assemble;
 pub mod bucket;
 mod build;
+mod compact;
 pub mod coverage;
+pub mod day_rows;
 mod decide;
+pub mod draft;
 pub mod encode;
 pub mod expire;
 pub mod forget;
@@ -38,6 +43,7 @@ pub mod snapshot;
 pub mod spill;
 pub mod store;
 mod stored;
+mod together;
 mod transaction;
 pub mod verify;
 
@@ -48,6 +54,7 @@ mod testing;
 
 pub use assemble::TableSpec;
 pub use bucket::{Bucket, Location, StoreOptions};
+pub use day_rows::DayRows;
 pub use history::{History, PastRun};
 pub use identity::{Family, Identity, Selection};
 pub use layout::{Dataset, LakePath, RunId, TableName};

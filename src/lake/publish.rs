@@ -1,18 +1,20 @@
 //! Publishing: the observation of a day becomes its files and its receipt.
 //!
 //! ```text
-//! assemble ─▶ encode, compare with what is there ─▶ sync, verify ─▶ has anything vanished? ─▶ commit
+//! draft: assemble, encode ─▶ compare with what is there ─▶ sync, verify ─▶ has anything vanished? ─▶ commit
 //! ```
 //! This is the preparing; how it is committed is `transaction`'s.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::Map;
 use tracing::warn;
 
-use super::assemble::{Assembled, assemble};
+use super::day_rows::DayRows;
 use super::decide::{self, Shrink};
+use super::draft::Drafted;
 use super::encode::hex;
 use super::layout::{LakePath, RunId};
 use super::present::{Present, table_of_ids};
@@ -21,7 +23,6 @@ use super::run::Run;
 use super::slot;
 use super::transaction::{Built, Step};
 use crate::error::{Context, Result};
-use crate::flatten::batch::DayBatch;
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
@@ -31,7 +32,9 @@ pub struct Observation {
     /// The day. All of it was fetched, whatever part was asked for.
     pub day: Day,
     /// Its records, in any order of arrival; positions are unique.
-    pub batches: Vec<DayBatch>,
+    pub rows: DayRows,
+    /// What was drafted of the day before these came, which stand behind it.
+    pub drafted: Option<Arc<Drafted>>,
     /// The part that was asked for; what reaches beyond the day is ignored.
     pub asked: Interval,
     /// How it was fetched.
@@ -48,7 +51,7 @@ pub struct Observation {
     pub quarantined: u64,
     /// Hashes (see [`id_hash`]) of conversations that this run saw on another day: they may vanish from this one.
     pub moved: Arc<HashSet<u128>>,
-    /// Whether `batches` already holds a second fetch of the day.
+    /// Whether `rows` already hold a second fetch of the day.
     pub confirmed: bool,
     /// Whether the operator asked for this protocol, whatever is lost.
     pub force_protocol: bool,
@@ -94,10 +97,20 @@ impl Run {
     }
 
     fn try_publish(&self, observation: &Observation) -> Result<Outcome> {
-        self.transact(observation.day, observation.observed_at, |present| self.prepare(observation, present))
+        let mut drafted = observation.drafted.clone().filter(|_| observation.rows.is_empty());
+        let prepare = |present: &Present| self.prepare(observation, present, &mut drafted);
+        let outcome = self.transact(observation.day, observation.observed_at, prepare);
+        drafted.map_or(Ok(()), |drafted| self.discard(&drafted.files))?;
+        outcome
     }
 
-    pub(super) fn prepare(&self, observation: &Observation, present: &Present) -> Result<Step> {
+    /// `drafted` is what the day was drafted as before.
+    pub(super) fn prepare(
+        &self,
+        observation: &Observation,
+        present: &Present,
+        drafted: &mut Option<Arc<Drafted>>,
+    ) -> Result<Step> {
         if let Some(winner) = present.winner() {
             if winner.is_expired() {
                 self.clear(observation.day, present)?;
@@ -117,17 +130,28 @@ impl Run {
             }
         }
         let covers = decide::hull(observation.day, &observation.asked, present.winner())?;
-        let assembled = assemble(&self.specs, &observation.batches, &covers, &present.forgotten)?;
-        let has_files = !assembled.ids.is_empty() || present.has_files();
-        let files: Vec<Built> = if has_files {
-            self.build_all(present, &assembled.tables, || self.label(observation.day, observation.observed_at))?
-        } else {
-            Vec::new()
+        let drafted = match drafted {
+            Some(drafted) if drafted.holds(&covers, &present.forgotten, present.has_files()) => drafted,
+            stale => {
+                let Observation { day, observed_at, .. } = *observation;
+                let rows = match &observation.drafted {
+                    None => Cow::Borrowed(&observation.rows),
+                    Some(before) => {
+                        let mut rows = DayRows::from(self.undraft(before)?);
+                        rows.extend(observation.rows.clone());
+                        Cow::Owned(rows)
+                    }
+                };
+                let without = Arc::clone(&present.forgotten);
+                let drafted = self.drafted(day, &rows, covers, without, observed_at, present.has_files())?;
+                stale.insert(Arc::new(drafted))
+            }
         };
+        let files = self.settle(present, &drafted.files)?;
 
         let (mut vanished, mut before) = (Vec::new(), 0);
         if files.get(table_of_ids(&self.specs)).is_some_and(|file| file.staged.is_some()) {
-            (vanished, before) = self.vanished(observation, present, &assembled)?;
+            (vanished, before) = self.vanished(observation, present, drafted)?;
         }
         match decide::shrink(vanished.len(), before, observation.confirmed, observation.allow_vanished) {
             Shrink::Accepted => {}
@@ -136,7 +160,7 @@ impl Run {
             }
             Shrink::Refused => return Err(decide::shrink_refused(vanished.len(), before)),
         }
-        let mut receipt = self.receipt(observation, &assembled, covers, &files, &vanished);
+        let mut receipt = self.receipt(observation, drafted, covers, &files, &vanished);
         if let (Some(winner), true) = (present.winner(), files.iter().all(|file| file.staged.is_none())) {
             // The files are those of the winner, so what it says of their making stays.
             receipt.counts.vanished = winner.counts.vanished;
@@ -148,12 +172,7 @@ impl Run {
     /// The conversations that are in the day's files and not in the new ones, and how many those hold. Files that a run
     /// left which died before its receipt count as well: readers have seen them. But not while the day is known in
     /// part only: such a run may have asked for another part.
-    fn vanished(
-        &self,
-        observation: &Observation,
-        present: &Present,
-        assembled: &Assembled<'_>,
-    ) -> Result<(Vec<u128>, usize)> {
+    fn vanished(&self, observation: &Observation, present: &Present, drafted: &Drafted) -> Result<(Vec<u128>, usize)> {
         let index = table_of_ids(&self.specs);
         let table = &self.specs[index].name;
         let label = present.label(index).filter(|label| label.day == observation.day);
@@ -173,7 +192,7 @@ impl Run {
                 return Ok((Vec::new(), 0));
             }
         };
-        let now: HashSet<u128> = assembled.ids.iter().map(|id| id_hash(id)).collect();
+        let now = self.drafted_ids(drafted)?;
         let gone = before.iter().filter(|id| !now.contains(id) && !observation.moved.contains(id));
         Ok((gone.copied().collect(), before.len()))
     }
@@ -181,7 +200,7 @@ impl Run {
     fn receipt(
         &self,
         observation: &Observation,
-        assembled: &Assembled<'_>,
+        drafted: &Drafted,
         covers: Interval,
         files: &[Built],
         vanished: &[u128],
@@ -198,14 +217,14 @@ impl Run {
             source: observation.source,
             availability,
             counts: Counts {
-                records: assembled.records,
-                conversations: assembled.ids.len() as u64,
-                duplicates: assembled.duplicates,
-                outside: assembled.outside,
+                records: drafted.records,
+                conversations: drafted.conversations,
+                duplicates: drafted.duplicates,
+                outside: drafted.outside,
                 out_of_window: observation.out_of_window,
                 quarantined: observation.quarantined,
                 vanished: vanished.len() as u64,
-                forgotten: assembled.forgotten,
+                forgotten: drafted.forgotten,
             },
             vanished: vanished.iter().map(|id| hex(*id)).collect(),
             files: files.iter().map(|file| file.entry.clone()).collect(),

@@ -6,13 +6,13 @@
 use serde_json::Map;
 
 use super::assemble::assemble;
+use super::day_rows::DayRows;
 use super::present::Present;
 use super::publish::Outcome;
 use super::receipt::{Counts, Receipt, State, VERSION};
 use super::run::Run;
 use super::transaction::Step;
 use crate::error::{Context, Error, Result};
-use crate::flatten::batch::DayBatch;
 use crate::plan::Source;
 use crate::time::{Day, Timestamp};
 
@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// The day that it stands for.
     pub day: Day,
     /// Its rows, in any order; positions are unique.
-    pub batches: Vec<DayBatch>,
+    pub rows: DayRows,
     /// When the source was asked.
     pub observed_at: Timestamp,
     /// Entities that were set aside.
@@ -42,13 +42,13 @@ impl Run {
     }
 
     fn prepare_snapshot(&self, snapshot: &Snapshot, present: &Present) -> Result<Step> {
-        let Snapshot { day, observed_at, quarantined, ref batches } = *snapshot;
+        let Snapshot { day, observed_at, quarantined, ref rows } = *snapshot;
         if let Some(winner) = present.winner()
             && winner.order() > (observed_at, self.id)
         {
             return Ok(Step::End(Outcome::Superseded { by: winner.run }));
         }
-        let assembled = assemble(&self.specs, batches, &day.interval(), &present.forgotten)?;
+        let assembled = assemble(&self.specs, rows, &day.interval(), &present.forgotten)?;
         let [table] = assembled.tables.as_slice() else {
             return Err(Error::bug(format!("a snapshot is one table, not {}", assembled.tables.len())));
         };

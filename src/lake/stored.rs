@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
+use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -12,10 +12,12 @@ use parquet::file::reader::ChunkReader;
 use uuid::Uuid;
 
 use super::assemble::{SortedTable, TableSpec};
+use super::encode::row_group::{Piece, RowGroup};
 use super::encode::{ID, START, key};
 use super::slot::{label_of, metadata_value};
 use crate::error::{Error, Result};
 use crate::flatten::batch::{DayBatch, Position, RecordKey, TableRows};
+use crate::flatten::rows::Rows;
 use crate::time::Day;
 
 /// Conversations of a stored day that are put into one batch.
@@ -25,7 +27,7 @@ const RECORDS_A_BATCH: usize = 4096;
 pub(super) struct Stored {
     /// The table with the columns that the file has.
     pub(super) spec: TableSpec,
-    pub(super) rows: Vec<RecordBatch>,
+    pub(super) rows: Vec<Arc<Rows>>,
     /// Rows of the file that are not in `rows`.
     pub(super) left_out: u64,
 }
@@ -71,7 +73,7 @@ pub(super) fn read(
         let ids = ids.ok_or_else(|| ParquetError::General(format!("the file has no text column `{ID}`")))?;
         let mask: BooleanArray = ids.iter().map(|id| Some(id.is_none_or(&stays))).collect();
         stored.left_out += (mask.len() - mask.true_count()) as u64;
-        stored.rows.push(filter_record_batch(&batch, &mask)?);
+        stored.rows.push(Arc::new(filter_record_batch(&batch, &mask)?.into()));
     }
     Ok(Some(stored))
 }
@@ -108,13 +110,9 @@ impl Stored {
         if self.spec.version != spec.version || !self.spec.schema.fields().iter().all(|field| known(field.name())) {
             return None;
         }
-        let fit = |batch: &RecordBatch| {
-            let column = |field: &FieldRef| -> ArrayRef {
-                let found = batch.column_by_name(field.name()).cloned();
-                found.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
-            };
-            let columns = spec.schema.fields().iter().map(column).collect();
-            RecordBatch::try_new(Arc::clone(&spec.schema), columns).ok()
+        let fit = |rows: &Arc<Rows>| {
+            let columns = spec.schema.fields().iter().map(|field| rows.column(field.name()).cloned()).collect();
+            Rows::new(Arc::clone(&spec.schema), rows.len(), columns).map(Arc::new).ok()
         };
         self.rows = self.rows.iter().map(fit).collect::<Option<_>>()?;
         self.spec = spec.clone();
@@ -130,7 +128,11 @@ impl Stored {
 pub(super) fn batches(day: Day, tables: &[Stored], ids: usize) -> Result<Vec<DayBatch>> {
     let foreign = || Error::data("its tables do not belong together").hint("export the day again");
     let keys: Vec<RecordKey> = tables.get(ids).and_then(keys).ok_or_else(foreign)?;
-    let sorted: Vec<SortedTable<'_>> = tables.iter().map(|table| SortedTable::of(&table.spec, &table.rows)).collect();
+    let whole = |table: &Stored| {
+        let pieces: Vec<Piece> = SortedTable::of(&table.spec, &table.rows).pieces().collect::<Result<_>>()?;
+        RowGroup::of(pieces.into_iter()).gather(&table.spec.schema)
+    };
+    let sorted: Vec<Rows> = tables.iter().map(whole).collect::<Result<_>>()?;
     let ends: Vec<Vec<usize>> =
         tables.iter().map(|table| ends(table, &keys)).collect::<Option<_>>().ok_or_else(foreign)?;
     let mut batches = Vec::new();
@@ -140,7 +142,7 @@ pub(super) fn batches(day: Day, tables: &[Stored], ids: usize) -> Result<Vec<Day
             let start = from.checked_sub(1).map_or(0, |before| ends[before]);
             let offsets = std::iter::once(start).chain(ends[from..to].iter().copied());
             Ok(TableRows {
-                rows: table.batch(start..ends[to - 1])?,
+                rows: Arc::new(table.slice(start..ends[to - 1])),
                 offsets: offsets
                     .map(|end| u32::try_from(end - start))
                     .collect::<Result<_, _>>()
@@ -155,9 +157,9 @@ pub(super) fn batches(day: Day, tables: &[Stored], ids: usize) -> Result<Vec<Day
 /// The keys of a table with one row a conversation.
 fn keys(table: &Stored) -> Option<Vec<RecordKey>> {
     let mut keys = Vec::new();
-    for batch in &table.rows {
-        let starts = batch.column_by_name(START)?.as_primitive_opt::<TimestampMicrosecondType>()?;
-        let ids = batch.column_by_name(ID)?.as_string_opt::<i32>()?;
+    for batch in table.rows.iter().filter(|rows| !rows.is_empty()) {
+        let starts = batch.column(START)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let ids = batch.column(ID)?.as_string_opt::<i32>()?;
         for (start, id) in starts.iter().zip(ids) {
             let position = Position { chain: 0, page: 0, index: u32::try_from(keys.len()).ok()? };
             keys.push(RecordKey { start: start?, id: id?.into(), position });
@@ -170,8 +172,8 @@ fn keys(table: &Stored) -> Option<Vec<RecordKey>> {
 fn ends(table: &Stored, keys: &[RecordKey]) -> Option<Vec<usize>> {
     let mut ends = Vec::with_capacity(keys.len());
     let mut rows = 0;
-    for batch in &table.rows {
-        for id in batch.column_by_name(ID)?.as_string_opt::<i32>()? {
+    for batch in table.rows.iter().filter(|rows| !rows.is_empty()) {
+        for id in batch.column(ID)?.as_string_opt::<i32>()? {
             while *keys.get(ends.len())?.id != *id? {
                 ends.push(rows);
             }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::assemble::{Assembled, TableSpec};
+use super::assemble::{Assembled, SortedTable, TableSpec};
+use super::day_rows::DayRows;
 use super::forgotten::Forgotten;
 use super::layout::TableName;
 use super::receipt::{Counts, FileEntry, Receipt, State, VERSION};
@@ -143,7 +144,7 @@ fn conversation_rows(recs: &[Rec]) -> TableRows {
     let never: StringArray = recs.iter().map(|_| None::<&str>).collect();
     let columns = vec![ids(&all), starts(&all), Arc::new(talk), Arc::new(origin), Arc::new(never)];
     let rows = RecordBatch::try_new(conversation_schema(), columns).unwrap();
-    TableRows { rows, offsets: (0..=recs.len() as u32).collect() }
+    TableRows { rows: Arc::new(rows.into()), offsets: (0..=recs.len() as u32).collect() }
 }
 
 fn child_rows(recs: &[Rec]) -> TableRows {
@@ -169,7 +170,7 @@ fn child_rows(recs: &[Rec]) -> TableRows {
         end += r.children as u32;
         end
     });
-    TableRows { rows, offsets: std::iter::once(0).chain(ends).collect() }
+    TableRows { rows: Arc::new(rows.into()), offsets: std::iter::once(0).chain(ends).collect() }
 }
 
 /// The batch of `recs`, all of `day`, for tables made by [`specs`].
@@ -179,13 +180,22 @@ pub(crate) fn batch(day: Day, specs: &[TableSpec], recs: &[Rec]) -> DayBatch {
     DayBatch { day, keys: keys.collect(), tables: std::iter::once(conversation_rows(recs)).chain(children).collect() }
 }
 
-/// The day of `batches`, with nothing to forget.
+/// All rows of `table`.
+pub(crate) fn whole(table: &SortedTable<'_>) -> RecordBatch {
+    let batches: Vec<RecordBatch> = table
+        .pieces()
+        .map(|p| p.map(|p| p.rows.to_batch().unwrap().slice(p.range.start, p.range.len())).unwrap())
+        .collect();
+    arrow::compute::concat_batches(&table.spec.schema, &batches).unwrap()
+}
+
+/// The day of `rows`, with nothing to forget.
 pub(crate) fn assemble<'a>(
     specs: &'a [TableSpec],
-    batches: &'a [DayBatch],
+    rows: &'a DayRows,
     covers: &Interval,
 ) -> crate::error::Result<Assembled<'a>> {
-    super::assemble::assemble(specs, batches, covers, &Forgotten::default())
+    super::assemble::assemble(specs, rows, covers, &Forgotten::default())
 }
 
 pub(crate) fn run_id(n: u128) -> super::layout::RunId {

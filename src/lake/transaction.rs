@@ -19,11 +19,9 @@
 //! of the look under the lock. In a bucket a run looks for it once more after its receipt, and prepares the day anew:
 //! so either the one that removes saw what was committed, or the one that committed sees what was decided.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
-use rayon::prelude::*;
 use tracing::debug;
 
 use super::bucket::{Bucket, Swap};
@@ -36,6 +34,7 @@ use super::publish::Outcome;
 use super::receipt::{FileEntry, Receipt};
 use super::run::Run;
 use super::store::Store;
+use super::together::together;
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -47,6 +46,8 @@ const FREE_ATTEMPTS: usize = 3;
 const BUCKET_ATTEMPTS: usize = 16;
 /// Files on their way to a bucket at the same time; each may be in memory whole.
 const WRITERS: usize = 4;
+/// Files and folders that are made durable at the same time: a journal takes them together.
+pub(super) const SYNCS: usize = 8;
 
 /// What preparing a day came to.
 pub(super) enum Step {
@@ -140,7 +141,6 @@ impl Run {
     ) -> Result<Option<Outcome>> {
         let changed = self.changed(&files);
         let partition = |file: &FileEntry| LakePath::Partition(file.table.clone(), receipt.day);
-        changed.iter().try_for_each(|(_, _, file)| disk.create_folder(&partition(file)))?;
 
         let _committing = held.map_or_else(|| self.lake.committing(), Ok)?;
         if Present::look(self, receipt.day, false)? != *present {
@@ -151,7 +151,7 @@ impl Run {
             disk.rename(staged, &part)?;
             debug!(%part, rows = file.rows, "swapped in");
         }
-        changed.par_iter().try_for_each(|(_, _, file)| disk.sync_folder(&partition(file)))?;
+        together(&changed, SYNCS, |(_, _, file)| disk.sync_folder(&partition(file)))?;
         self.record(present, changed.is_empty(), receipt).map(Some)
     }
 
@@ -240,26 +240,20 @@ impl Run {
         day: Day,
         files: &[(usize, &LakePath, &FileEntry)],
     ) -> Result<bool> {
-        let waiting = Mutex::new(files.iter());
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let write = || {
-            while let Some((table, staged, file)) = next() {
-                let part = LakePath::Part(file.table.clone(), day);
-                let from = self.scratch.locate(staged)?;
-                match bucket.swap(&from, &part, file.uuid, &present.expected(*table))? {
-                    Swap::Done => debug!(%part, rows = file.rows, "swapped in"),
-                    Swap::Lost => return Ok(false),
-                }
+        let lost = AtomicBool::new(false);
+        together(files, WRITERS, |(table, staged, file)| {
+            if lost.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            Ok(true)
-        };
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS.min(files.len())).map(|_| scope.spawn(write)).collect();
-            writers.into_iter().try_fold(true, |all, writer| {
-                let done = writer.join().map_err(|_| Error::bug("a writer died"))??;
-                Ok(all && done)
-            })
-        })
+            let part = LakePath::Part(file.table.clone(), day);
+            let from = self.scratch.locate(staged)?;
+            match bucket.swap(&from, &part, file.uuid, &present.expected(*table))? {
+                Swap::Done => debug!(%part, rows = file.rows, "swapped in"),
+                Swap::Lost => lost.store(true, Ordering::Relaxed),
+            }
+            Ok(())
+        })?;
+        Ok(!lost.into_inner())
     }
 
     /// The files to swap in with their tables, the table that is looked for first at the end.

@@ -52,7 +52,8 @@ impl Tables {
         assert!(page.bad.is_empty() && page.days.iter().all(|batch: &DayBatch| batch.day == day));
         Observation {
             day,
-            batches: page.days,
+            rows: page.days.into(),
+            drafted: None,
             asked: day.interval(),
             source: Source::Query,
             availability: None,

@@ -123,11 +123,17 @@ fn labelled(folder: &std::path::Path, uuid: uuid::Uuid, padding: u64) -> std::pa
     use crate::lake::encode::{Label, encode};
     use crate::lake::testing::assemble;
     let (date, specs) = (day("2025-01-01"), specs(0));
-    let batches = [batch(date, &specs, &[])];
-    let assembled = assemble(&specs, &batches, &date.interval()).unwrap();
+    let rows = vec![batch(date, &specs, &[])].into();
+    let assembled = assemble(&specs, &rows, &date.interval()).unwrap();
     let label = Label { uuid, day: date, run: run_id(1), of: None, observed_at: at("2025-02-01T00:00:00Z") };
     let path = folder.join(uuid.to_string());
-    let (_, mut written) = encode(std::fs::File::create_new(&path).unwrap(), &assembled.tables[0], &label).unwrap();
+    let (_, mut written) = encode(
+        std::fs::File::create_new(&path).unwrap(),
+        assembled.tables[0].spec,
+        assembled.tables[0].pieces(),
+        &label,
+    )
+    .unwrap();
     std::io::Write::flush(&mut written).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let file = std::fs::File::create(&path).unwrap();

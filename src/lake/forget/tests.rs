@@ -41,7 +41,8 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
     let day = day(date);
     Observation {
         day,
-        batches: vec![batch(day, &specs(1), recs)],
+        rows: vec![batch(day, &specs(1), recs)].into(),
+        drafted: None,
         asked: day.interval(),
         source: Source::Jobs,
         availability: None,
@@ -274,7 +275,7 @@ fn on_disk_a_publish_that_is_under_way_prepares_the_day_anew() {
         let mut prepared = 0;
         run.transact(day(DATE), observation.observed_at, |present| {
             prepared += 1;
-            let step = run.prepare(&observation, present);
+            let step = run.prepare(&observation, present, &mut None);
             if prepared == 1 {
                 forget(temp.path(), 3).unwrap();
             }

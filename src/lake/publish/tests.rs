@@ -53,7 +53,8 @@ impl Lab {
         let day = day(date);
         Observation {
             day,
-            batches: vec![batch(day, &self.specs, recs)],
+            rows: vec![batch(day, &self.specs, recs)].into(),
+            drafted: None,
             asked: day.interval(),
             source: Source::Jobs,
             availability: None,

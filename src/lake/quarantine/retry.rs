@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::super::assemble::assemble;
+use super::super::day_rows::DayRows;
 use super::super::layout::RunId;
 use super::super::present::{Present, table_of_ids};
 use super::super::publish::Outcome;
@@ -177,13 +178,15 @@ impl Run {
             return Ok((Step::nothing(), fates));
         }
 
-        let assembled = assemble(&self.specs, &batches, &winner.covers, &present.forgotten)?;
+        let rows = DayRows::from(batches);
+        let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten)?;
         let observed_at = self.successor(winner);
-        let files = self.build_all(present, &assembled.tables, || self.label(day, observed_at))?;
+        let drafts = self.draft_all(&assembled.tables, || self.label(day, observed_at))?;
+        let files = self.settle(present, &drafts)?;
         let mut receipt = self.amended(winner, &files);
         receipt.counts.records += joined;
         receipt.counts.duplicates += assembled.duplicates;
-        receipt.counts.conversations = assembled.ids.len() as u64;
+        receipt.counts.conversations = assembled.conversations;
         if receipt.state == State::Empty {
             receipt.state = State::Provisional;
         }

@@ -38,7 +38,7 @@ fn listed(names: &[&str], hour: i64) -> Snapshot {
     let day = day(DATE);
     let queue = |(n, name): (usize, &&str)| format!(r#"{{"id": "q{n}", "name": "{name}"}}"#).into();
     let page = flattener().snapshot(day, 0, 1, names.iter().enumerate().map(queue)).unwrap();
-    Snapshot { day, batches: page.days, observed_at: day.start() + TimeDelta::hours(hour), quarantined: 0 }
+    Snapshot { day, rows: page.days.into(), observed_at: day.start() + TimeDelta::hours(hour), quarantined: 0 }
 }
 
 fn rows(store: &Store) -> Option<usize> {

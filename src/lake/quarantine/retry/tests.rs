@@ -44,7 +44,8 @@ impl Lab {
         let page = self.flattener.flatten(0, 1, ids.iter().map(|id| record(id))).unwrap();
         let observation = Observation {
             day: day(DATE),
-            batches: page.days,
+            rows: page.days.into(),
+            drafted: None,
             asked: day(DATE).interval(),
             source: Source::Jobs,
             availability: None,

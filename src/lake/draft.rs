@@ -1,0 +1,109 @@
+//! A day's rows, encoded before it is decided whether they are published.
+//!
+//! What a day is depends on its records, on the part of it that is covered and on what is to be forgotten. While these
+//! stay the same so does the draft, however often the day is looked at; and a day that a long input has left behind
+//! can be drafted while the rest is read, so that its rows need no memory.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::assemble::assemble;
+use super::build::Draft;
+use super::day_rows::DayRows;
+use super::forgotten::Forgotten;
+use super::present::table_of_ids;
+use super::receipt::id_hash;
+use super::run::Run;
+use super::slot;
+use super::stored::{self, Stored};
+use crate::error::{Error, Result};
+use crate::flatten::batch::DayBatch;
+use crate::time::{Day, Interval, Timestamp};
+
+/// A day's tables as files in the run's scratch, and what was counted while they were made.
+#[derive(Debug)]
+pub struct Drafted {
+    pub(super) files: Vec<Draft>,
+    /// Records that were given, but for those that are to be forgotten.
+    pub(super) records: u64,
+    pub(super) conversations: u64,
+    pub(super) duplicates: u64,
+    pub(super) outside: u64,
+    pub(super) forgotten: u64,
+    day: Day,
+    covers: Interval,
+    /// What was left out.
+    without: Arc<Forgotten>,
+}
+
+impl Drafted {
+    /// Whether drafting the day again, with a file for a table without rows where `wants_files`, would give the same.
+    pub(super) fn holds(&self, covers: &Interval, without: &Forgotten, wants_files: bool) -> bool {
+        self.covers == *covers && *self.without == *without && !(wants_files && self.files.is_empty())
+    }
+}
+
+impl Run {
+    /// Encodes all of `day`, to be published later or put back into memory by [`Run::undraft`]. Its files are durable.
+    ///
+    /// # Errors
+    /// Like [`Run::publish`].
+    pub fn draft_day(&self, day: Day, rows: &DayRows, observed_at: Timestamp) -> Result<Drafted> {
+        let mut drafted = self.drafted(day, rows, day.interval(), self.forgotten()?, observed_at, true)?;
+        self.secure_all(&mut drafted.files)?;
+        Ok(drafted)
+    }
+
+    /// `wants_files`: also of a day without conversations.
+    pub(super) fn drafted(
+        &self,
+        day: Day,
+        rows: &DayRows,
+        covers: Interval,
+        without: Arc<Forgotten>,
+        observed_at: Timestamp,
+        wants_files: bool,
+    ) -> Result<Drafted> {
+        let assembled = assemble(&self.specs, rows, &covers, &without)?;
+        let tables = if wants_files || assembled.conversations > 0 { assembled.tables.as_slice() } else { &[] };
+        Ok(Drafted {
+            files: self.draft_all(tables, || self.label(day, observed_at))?,
+            records: assembled.records,
+            conversations: assembled.conversations,
+            duplicates: assembled.duplicates,
+            outside: assembled.outside,
+            forgotten: assembled.forgotten,
+            day,
+            covers,
+            without,
+        })
+    }
+
+    /// The rows of a draft. A record that is read later stands behind them.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`] when its files cannot be read.
+    pub fn undraft(&self, drafted: &Drafted) -> Result<Vec<DayBatch>> {
+        let read = |draft: &Draft| -> Result<Stored> {
+            let spec = self.specs.iter().find(|spec| spec.name == draft.entry.table);
+            let spec = spec.ok_or_else(|| Error::bug("a draft of no table"))?;
+            let file = self.scratch.open(&draft.staged)?.ok_or_else(|| lost(draft))?;
+            let stored = stored::read(file, draft.label.uuid, spec, |_| true).map_err(|e| lost(draft).source(e))?;
+            stored.and_then(|stored| stored.fit(spec)).ok_or_else(|| lost(draft))
+        };
+        let tables = drafted.files.iter().map(read).collect::<Result<Vec<_>>>()?;
+        stored::batches(drafted.day, &tables, table_of_ids(&self.specs))
+    }
+
+    /// Hashes of the conversations in a draft.
+    pub(super) fn drafted_ids(&self, drafted: &Drafted) -> Result<HashSet<u128>> {
+        let Some(draft) = drafted.files.get(table_of_ids(&self.specs)) else { return Ok(HashSet::new()) };
+        let file = self.scratch.open(&draft.staged)?.ok_or_else(|| lost(draft))?;
+        let ids = slot::read_ids(file, draft.label.uuid, |id| Some(id_hash(id))).map_err(|e| lost(draft).source(e))?;
+        Ok(ids.ok_or_else(|| lost(draft))?.into_iter().collect())
+    }
+}
+
+fn lost(draft: &Draft) -> Error {
+    Error::storage(format!("`{}` is not what was written", draft.staged))
+}

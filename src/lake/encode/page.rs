@@ -1,0 +1,231 @@
+//! The pages of an encoded column chunk are compressed, where that pays. Pure.
+//!
+//! Parquet's own writer sets a compression context up for every chunk, before it knows whether there is anything to
+//! compress. Tables are wide and days are small: most chunks hold a few hundred bytes, and setting up took longer than
+//! all the rest. So chunks are encoded uncompressed, and one context compresses the pages of one chunk after another.
+//!
+//! | a chunk whose pages have | is |
+//! |---|---|
+//! | less than [`SMALL`] bytes | not compressed |
+//! | more, and zstd saves at least an eighth | compressed |
+//! | more, and zstd saves less | not compressed, so that readers need not undo what was not worth doing |
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreFactory};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedRowGroupWriter;
+use zstd::bulk::Compressor;
+
+/// Bytes of encoded pages below which compression is not tried: the frame and its tables take what could be saved.
+const SMALL: usize = 256;
+/// zstd's fastest level: higher ones are slower and not smaller on these columns.
+const LEVEL: i32 = 1;
+
+/// A compression context; what it compressed before does not show in what it compresses next.
+pub(super) struct Zstd(Compressor<'static>);
+
+impl Zstd {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn new() -> io::Result<Zstd> {
+        Ok(Zstd(Compressor::new(LEVEL)?))
+    }
+}
+
+/// The pages of the leaves of a column as the writer hands them over: a header, then what it heads.
+#[derive(Debug, Default)]
+pub(super) struct Pages(Mutex<Vec<Arc<Mutex<Vec<Bytes>>>>>);
+
+impl Pages {
+    /// What was written for the leaf of this number.
+    pub(super) fn of(&self, leaf: usize) -> Vec<Bytes> {
+        let leaves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let blobs =
+            leaves.get(leaf).map(|blobs| std::mem::take(&mut *blobs.lock().unwrap_or_else(PoisonError::into_inner)));
+        blobs.unwrap_or_default()
+    }
+}
+
+impl PageStoreFactory for Pages {
+    fn create(&self, _: &PageStoreArgs<'_>) -> Result<Box<dyn PageStore>, ParquetError> {
+        let store = Store(Arc::default());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store.0));
+        Ok(Box::new(store))
+    }
+}
+
+struct Store(Arc<Mutex<Vec<Bytes>>>);
+
+impl PageStore for Store {
+    fn put(&mut self, value: Bytes) -> Result<PageKey, ParquetError> {
+        let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.push(value);
+        Ok(PageKey::new(blobs.len() as u64))
+    }
+
+    fn take(&mut self, _: PageKey) -> Result<Bytes, ParquetError> {
+        Err(ParquetError::General("pages are taken all at once".to_owned()))
+    }
+}
+
+/// An encoded column chunk.
+pub(super) struct Chunk {
+    bytes: Bytes,
+    close: ColumnCloseResult,
+}
+
+/// A page: its header, and what it heads.
+struct Page {
+    header: Vec<u8>,
+    body: Bytes,
+}
+
+impl Page {
+    fn len(&self) -> usize {
+        self.header.len() + self.body.len()
+    }
+
+    /// Whether it holds the dictionary of the others. The header is in Thrift's compact protocol: its first field is
+    /// the page's type.
+    fn is_dictionary(&self) -> bool {
+        const DICTIONARY: u8 = 2 << 1;
+        self.header.get(1) == Some(&DICTIONARY)
+    }
+
+    fn compressed(&self, zstd: &mut Zstd) -> Result<Page, ParquetError> {
+        let body = zstd.0.compress(&self.body)?;
+        let header = resized(&self.header, body.len());
+        let header = header.ok_or_else(|| ParquetError::General("a page's header cannot be read".to_owned()))?;
+        Ok(Page { header, body: body.into() })
+    }
+}
+
+impl Chunk {
+    /// The chunk of `blobs`, which the writer closed with `close`.
+    ///
+    /// # Errors
+    /// When they are not pages.
+    pub(super) fn new(blobs: Vec<Bytes>, close: ColumnCloseResult, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
+        let (pairs, _) = blobs.as_chunks::<2>();
+        let page = |[header, body]: &[Bytes; 2]| Page { header: header.to_vec(), body: body.clone() };
+        // The dictionary comes first, though it is known only after the pages that use it.
+        let (first, others): (Vec<Page>, Vec<Page>) = pairs.iter().map(page).partition(Page::is_dictionary);
+        let mut pages: Vec<Page> = first.into_iter().chain(others).collect();
+        let mut codec = Compression::UNCOMPRESSED;
+        let size = |pages: &[Page]| pages.iter().map(Page::len).sum::<usize>();
+        let raw = size(&pages);
+        if raw >= SMALL {
+            let compressed = pages.iter().map(|page| page.compressed(zstd)).collect::<Result<Vec<_>, _>>()?;
+            if size(&compressed) <= raw - raw / 8 {
+                (pages, codec) = (compressed, Compression::ZSTD(ZstdLevel::try_new(LEVEL)?));
+            }
+        }
+        let mut bytes = Vec::with_capacity(size(&pages));
+        let (mut dictionary, mut places) = (None, Vec::with_capacity(pages.len()));
+        for page in &pages {
+            let at = bytes.len() as i64;
+            match page.is_dictionary() {
+                true => dictionary = Some(at),
+                false => places.push((at, page.len() as i32)),
+            }
+            bytes.write_all(&page.header)?;
+            bytes.write_all(&page.body)?;
+        }
+        let metadata = close.metadata.into_builder().set_compression(codec);
+        let metadata = metadata
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_dictionary_page_offset(dictionary)
+            .set_data_page_offset(places.first().map_or(0, |place| place.0));
+        let mut offset_index = close.offset_index;
+        if let Some(index) = &mut offset_index {
+            for (location, (at, length)) in index.page_locations.iter_mut().zip(places) {
+                (location.offset, location.compressed_page_size) = (at, length);
+            }
+        }
+        let bytes_written = bytes.len() as u64;
+        let close = ColumnCloseResult { metadata: metadata.build()?, offset_index, bytes_written, ..close };
+        Ok(Chunk { bytes: bytes.into(), close })
+    }
+
+    /// Appends it to a row group.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is not the chunk of the next column.
+    pub(super) fn append<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), ParquetError> {
+        group.append_column(&self.bytes, self.close)
+    }
+}
+
+/// A page's `header` for a body of `size` bytes. It begins with three integers: the type, the size uncompressed and
+/// the size compressed, each a mark (one field on, 32 bits) and a zigzag varint.
+fn resized(header: &[u8], size: usize) -> Option<Vec<u8>> {
+    const INTEGER: u8 = 0x15;
+    let after = |from: usize| -> Option<usize> {
+        (header.get(from) == Some(&INTEGER)).then_some(())?;
+        Some(from + 2 + header.get(from + 1..)?.iter().position(|byte| byte & 0x80 == 0)?)
+    };
+    let start = after(after(0)?)?;
+    let end = after(start)?;
+    let mut resized = Vec::with_capacity(header.len() + 4);
+    resized.extend_from_slice(&header[..=start]);
+    let mut zigzag = size << 1;
+    while zigzag >= 0x80 {
+        resized.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    resized.push(zigzag as u8);
+    resized.extend_from_slice(&header[end..]);
+    Some(resized)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_a_context_did_before_does_not_show(
+            texts in proptest::collection::vec(("[a-f0-9-]{1,40}", 1usize..2_000), 1..12),
+        ) {
+            let mut used = Zstd::new().unwrap();
+            for (text, times) in texts {
+                let bytes = text.repeat(times).into_bytes();
+                let fresh = Zstd::new().unwrap().0.compress(&bytes).unwrap();
+                prop_assert_eq!(used.0.compress(&bytes).unwrap(), fresh);
+            }
+        }
+
+        #[test]
+        fn a_header_keeps_all_but_the_size(kind in 0u8..4, sizes: (u32, u32, u32), rest: Vec<u8>) {
+            let varint = |size: u32| {
+                let (mut left, mut bytes) = (u64::from(size) << 1, Vec::new());
+                while left >= 0x80 {
+                    bytes.push(left as u8 | 0x80);
+                    left >>= 7;
+                }
+                bytes.push(left as u8);
+                bytes
+            };
+            let header = |size: u32| [&[0x15, kind << 1, 0x15][..], &varint(sizes.0), &[0x15], &varint(size), &rest].concat();
+            prop_assert_eq!(resized(&header(sizes.1), sizes.2 as usize), Some(header(sizes.2)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        for header in [&[][..], &[0x15], &[0x15, 0, 0x15, 0x80], &[0x15, 0, 0x15, 1, 0x25, 1]] {
+            assert_eq!(resized(header, 1), None);
+        }
+    }
+}
