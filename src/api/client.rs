@@ -118,8 +118,10 @@ pub(crate) enum Misread {
 pub(crate) enum Failure {
     /// Refused with a 4xx that a protocol may have an answer to.
     Rejected(Rejection),
-    /// Too much for one answer.
-    TooMuch(Error),
+    /// Too slow for so many records.
+    Slow(Error),
+    /// Too many bytes for one answer, which began like this.
+    TooLarge { error: Error, head: Bytes },
     /// Every try was answered, and with nothing that could be read.
     Unreadable {
         /// The last one.
@@ -142,7 +144,7 @@ impl Failure {
     pub(crate) fn into_error(self) -> Error {
         match self {
             Failure::Rejected(rejection) => rejection.into_error(),
-            Failure::TooMuch(error) | Failure::Final(error) => error,
+            Failure::Slow(error) | Failure::TooLarge { error, .. } | Failure::Final(error) => error,
             Failure::Unreadable { reason, .. } => Error::data(reason),
         }
     }
@@ -210,7 +212,7 @@ impl Client {
                     self.token.refused(&token, &rejection).await?;
                     continue;
                 }
-                Verdict::TooMuch(what) => return Err(Failure::TooMuch(Error::data(what))),
+                Verdict::TooLarge(what, head) => return Err(Failure::TooLarge { error: Error::data(what), head }),
                 Verdict::Forbidden(rejection) if !call.permission_optional => {
                     return Err(rejection.into_access_error().into());
                 }
@@ -226,7 +228,7 @@ impl Client {
             }
             slow = if trouble.cause == Cause::Slow { slow + 1 } else { 0 };
             if call.can_shrink && slow >= SLOW_ANSWERS_MAX {
-                return Err(Failure::TooMuch(Error::unavailable(trouble.what)));
+                return Err(Failure::Slow(Error::unavailable(trouble.what)));
             }
             let wait = if call.once { Err(Error::unavailable(trouble.what.clone())) } else { tries.next(&trouble) };
             if trouble.cause == Cause::Throttled {

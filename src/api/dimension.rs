@@ -120,7 +120,7 @@ impl Lister<'_> {
         let (begun, mut size) = (self.pages.len(), self.dimension.size);
         while let Err((failure, number)) = self.chain(chain, parameters, size).await {
             let too_much = match &failure {
-                Failure::TooMuch(_) => true,
+                Failure::TooLarge { .. } | Failure::Slow(_) => true,
                 Failure::Rejected(rejection) => matches!(Objection::of(rejection), Some(Objection::PageSize(_))),
                 _ => false,
             };

@@ -89,6 +89,23 @@ impl Envelope {
     }
 }
 
+impl Envelope {
+    /// Takes apart what was saved: a page, a conversation that stands alone, or a bare list of conversations, which is
+    /// a page without an envelope.
+    ///
+    /// # Errors
+    /// Like [`Envelope::read`].
+    pub fn of_saved(document: &[u8]) -> Result<Envelope> {
+        if document.first() != Some(&b'[') {
+            return Envelope::read(document);
+        }
+        let mut scanner = Scanner::new(document);
+        let records = scanner.list().and_then(|records| scanner.end().map(|()| records));
+        let records = records.map_err(|e| Error::data(format!("the list is not one of conversations: {e}")))?;
+        Ok(Envelope { records, names_records: true, is_page: true, ..Envelope::default() })
+    }
+}
+
 /// The members of the top-level object, sorted into records and the rest.
 #[derive(Default)]
 struct Parts {

@@ -15,6 +15,7 @@ pub mod transport;
 
 mod client;
 mod limits;
+pub(crate) mod nesting;
 mod pace;
 mod protocol;
 mod retry;

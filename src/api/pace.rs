@@ -18,13 +18,17 @@ use crate::error::{Error, Result};
 pub const CALLS_PER_MINUTE: u32 = 300;
 /// Calls a minute that the second tutorial's document permits.
 pub const CALLS_PER_MINUTE_PAGE: u32 = 200;
-/// Calls that may be on their way at the same time.
-pub const CALLS_IN_FLIGHT_MAX: usize = 16;
+/// Calls that may be on their way at the same time: with answers that take 3 s the pace needs half of them on average, and
+/// all of them after a stretch of silence.
+pub const CALLS_IN_FLIGHT_MAX: usize = 32;
 
 /// The API's minute, and a little for its clock.
 const WINDOW: Duration = Duration::from_millis(60_020);
 /// A call is counted by the API when it arrives: at the latest when its answer is here, and as a rule within this.
 const ARRIVAL_MAX: Duration = Duration::from_millis(750);
+/// How many times the calls needed on average are to be under way. Permissions come back as the calls went out, in
+/// bursts: what cannot be used at once comes back later from then on.
+const HEADROOM: f64 = 2.0;
 /// `inin-ratelimit-reset` is in whole seconds: ends of the API's minute this far apart are the same end.
 const RESET_SLACK: Duration = Duration::from_secs(3);
 
@@ -74,6 +78,8 @@ struct State {
     quota: Option<Quota>,
     /// The API asked for silence until then.
     paused: Option<Instant>,
+    /// From a call to its answer, lately.
+    latency: Duration,
     /// The last call granted before a 429: behind it one call at a time goes out until one is served.
     throttled: Option<u64>,
 }
@@ -95,6 +101,7 @@ impl Pace {
             granted: 0,
             quota: None,
             paused: None,
+            latency: Duration::ZERO,
             throttled: None,
         };
         Pace {
@@ -146,6 +153,15 @@ impl Pace {
         Ok(Permit { pace: self, number, _slot: slot })
     }
 
+    /// Calls that have to be under way at the same time for the pace to be used up, as long as answers take as long as
+    /// they did lately.
+    pub(crate) fn calls_needed(&self) -> usize {
+        let state = self.state();
+        let a_second = f64::from(state.limit) / 60.0;
+        let needed = (a_second * state.latency.as_secs_f64() * HEADROOM).ceil();
+        (needed as usize).clamp(1, CALLS_IN_FLIGHT_MAX)
+    }
+
     /// Silence for all callers: the API said 429.
     pub(crate) fn pause(&self, length: Duration) {
         let mut state = self.state();
@@ -193,8 +209,11 @@ impl State {
         let mut limit = self.limit as usize;
         if let Some(quota) = self.quota.filter(|quota| now < quota.ends) {
             limit = limit.min(usize::try_from(quota.allowed).unwrap_or(usize::MAX));
-            // Calls on their way may be in the count already; those that come back will tell.
-            if quota.count + self.open.len() as u64 >= quota.allowed {
+            // What is counted beyond the calls of this run, others made: the log does not know them. Calls on their way may
+            // be in the count already; those that come back will tell.
+            let counted = |at: &Instant| *at + WINDOW + RESET_SLACK >= quota.ends;
+            let own = self.log.iter().filter(|(at, _)| counted(at)).count() as u64;
+            if quota.count > own && quota.count + self.open.len() as u64 >= quota.allowed {
                 return if self.open.is_empty() { Admission::At(quota.ends) } else { Admission::WhenAnswered };
             }
         }
@@ -214,10 +233,10 @@ impl State {
 
     /// The API has counted the call before it answered.
     fn settle(&mut self, number: u64, now: Instant) {
-        if let Some((_, stamp)) = self.open.iter().find(|(open, _)| *open == number)
-            && now < *stamp
-            && self.log.remove(&(*stamp, number))
-        {
+        let Some((_, stamp)) = self.open.iter().find(|(open, _)| *open == number) else { return };
+        let took = (now + ARRIVAL_MAX).saturating_duration_since(*stamp);
+        self.latency = if self.latency.is_zero() { took } else { (self.latency * 7 + took) / 8 };
+        if now < *stamp && self.log.remove(&(*stamp, number)) {
             self.log.insert((now, number));
         }
     }
@@ -234,10 +253,11 @@ impl State {
             return;
         }
         let ends = now + Duration::from_secs(reset);
-        // Answers overtake each other: within one minute of the API the largest count is the newest.
+        // Answers overtake each other: within one minute of the API the largest count is the newest. No answer puts its
+        // end too early, and each too late by what it took to arrive and a part of a second: the earliest is the best.
         let same = self.quota.filter(|quota| now < quota.ends && ends < quota.ends + RESET_SLACK);
         let count = same.map_or(count, |quota| quota.count.max(count));
-        self.quota = Some(Quota { allowed, count, ends: same.map_or(ends, |quota| quota.ends) });
+        self.quota = Some(Quota { allowed, count, ends: same.map_or(ends, |quota| quota.ends.min(ends)) });
     }
 }
 

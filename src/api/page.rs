@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub struct Page {
     /// Ordinal of the chain within its observation; see [`crate::flatten::batch::Position`].
     pub chain: u32,
-    /// Number within the chain, from 1.
+    /// Number within the chain, from 1. Parts of pages that were too large are numbered behind all others.
     pub number: u32,
     /// The decoded body.
     pub body: Bytes,
@@ -33,6 +33,15 @@ pub enum Delivery {
     Restart {
         /// First chain to forget.
         chain: u32,
+    },
+    /// A record that is larger than an answer may be, by reference: it was never received. For quarantine.
+    TooLarge {
+        /// The chain it belongs to.
+        chain: u32,
+        /// The page that it alone should have been.
+        number: u32,
+        /// Its id, when the answer began with it.
+        id: Option<String>,
     },
     /// An answer that stayed unreadable however often it was asked for; the fetch fails after it. For quarantine.
     Refused {

@@ -2,9 +2,11 @@
 //!
 //! A record may hold what a JSON parser refuses (`NaN`, broken UTF-8, lone surrogates, nesting without end) and
 //! must still be cut out as one element, so that it alone is set aside and not the page around it. Only
-//! strings and brackets are respected; there is no recursion.
+//! strings and brackets are respected (see [`super::nesting`]); there is no recursion.
 
 use std::ops::Range;
+
+use super::nesting::{Found, Nesting};
 
 /// Where a text stopped being a sequence of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,30 +165,18 @@ impl<'a> Scanner<'a> {
     }
 
     fn nested(&mut self) -> Result<(), Malformed> {
-        let mut open = Vec::new();
-        loop {
-            let interesting = |b: &u8| matches!(b, b'"' | b'{' | b'}' | b'[' | b']');
-            let Some(next) = self.rest().iter().position(interesting) else {
-                self.at = self.text.len();
-                return self.fail("a bracket without end");
-            };
-            self.at += next;
-            match self.text[self.at] {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b'{' => open.push(b'}'),
-                b'[' => open.push(b']'),
-                closing => {
-                    if open.pop() != Some(closing) {
-                        return self.fail("a bracket that does not match");
-                    }
-                }
+        match Nesting::default().read(self.rest()) {
+            Found::End(length) => {
+                self.at += length;
+                Ok(())
             }
-            self.at += 1;
-            if open.is_empty() {
-                return Ok(());
+            Found::Mismatch(offset) => {
+                self.at += offset;
+                self.fail("a bracket that does not match")
+            }
+            Found::Open => {
+                self.at = self.text.len();
+                self.fail("a bracket without end")
             }
         }
     }

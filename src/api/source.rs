@@ -11,7 +11,7 @@ use super::complaint::text;
 use super::dimension::{self, Dimension, Listing};
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
-use super::protocol::{self, Fetched, JOBS_PATH, Source};
+use super::protocol::{self, Fetched, JOBS_MAX, JOBS_PATH, Source};
 use super::settings::ApiSettings;
 use super::stats::Stats;
 use super::transport::Transport;
@@ -80,6 +80,18 @@ impl Api {
             Protocol::Page => records / size + 1,
             Protocol::Cursor => pages.max(1),
             Protocol::Jobs => pages.max(1) + JOB_CALLS,
+        }
+    }
+
+    /// Slices of `protocol` that have to be under way at the same time for the permitted calls to be used up. Where
+    /// pages have numbers one slice is enough: they are asked for at the same time.
+    pub fn slices_needed(&self, protocol: Protocol) -> usize {
+        let needed = self.source.client.pace.calls_needed().min(self.source.hands.pages());
+        match protocol {
+            Protocol::Query | Protocol::Page => 1,
+            // While some are read, others are prepared.
+            Protocol::Jobs if needed > 1 => needed + JOBS_MAX,
+            Protocol::Cursor | Protocol::Jobs => needed,
         }
     }
 

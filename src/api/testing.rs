@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::transport::{Fault, Request, Response, Transport, TransportError};
-use super::{Api, ApiSettings, Credentials, Delivery, Endpoint, Fetched};
+use super::{Api, ApiSettings, Credentials, Delivery, Endpoint, Fetched, Page};
 use crate::error::Result;
 use crate::plan::{Matching, Protocol, Slice};
 use crate::time::{Clock, Interval, Timestamp, parse_timestamp};
@@ -32,7 +32,7 @@ pub(crate) struct Asked {
 }
 
 /// What the API does about a request.
-pub(crate) struct Reply(Result<Response, Fault>, Duration);
+pub(crate) struct Reply(Result<Response, (Fault, Bytes)>, Duration);
 
 impl Reply {
     pub(crate) fn json(body: Value) -> Reply {
@@ -50,7 +50,12 @@ impl Reply {
     }
 
     pub(crate) fn fault(fault: Fault) -> Reply {
-        Reply(Err(fault), Duration::ZERO)
+        Reply(Err((fault, Bytes::new())), Duration::ZERO)
+    }
+
+    /// An answer that is too large, and how it begins.
+    pub(crate) fn too_large(head: String) -> Reply {
+        Reply(Err((Fault::TooLarge, Bytes::from(head))), Duration::ZERO)
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Reply {
@@ -131,7 +136,7 @@ impl Transport for Scripted {
         self.asked.lock().unwrap().push(asked);
         async move {
             tokio::time::sleep(delay).await;
-            outcome.map_err(|fault| TransportError { fault, message: format!("{fault:?}") })
+            outcome.map_err(|(fault, head)| TransportError { fault, head, message: format!("{fault:?}") })
         }
         .boxed()
     }
@@ -174,23 +179,29 @@ pub(crate) struct Delivered {
     pub(crate) ids: Vec<String>,
     pub(crate) restarts: usize,
     pub(crate) refused: Vec<String>,
+    /// Ids of records that were never received.
+    pub(crate) set_aside: Vec<Option<String>>,
 }
 
 /// Fetches a slice to its end.
 pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivered) {
     let (tx, mut rx) = mpsc::channel(4);
     let collect = async {
-        let (mut pages, mut delivered) = (Vec::new(), Delivered::default());
+        let (mut pages, mut set_aside, mut delivered) = (Vec::new(), Vec::new(), Delivered::default());
         while let Some(delivery) = rx.recv().await {
             match delivery {
                 Delivery::Page(page) => pages.push(page),
                 Delivery::Restart { chain } => {
-                    pages.retain(|page| page.chain < chain);
+                    pages.retain(|page: &Page| page.chain < chain);
+                    set_aside.retain(|(of, ..): &(u32, u32, Option<String>)| *of < chain);
                     delivered.restarts += 1;
                 }
+                Delivery::TooLarge { chain, number, id } => set_aside.push((chain, number, id)),
                 Delivery::Refused { reason, .. } => delivered.refused.push(reason),
             }
         }
+        set_aside.sort();
+        delivered.set_aside = set_aside.into_iter().map(|(.., id)| id).collect();
         pages.sort_by_key(|page| (page.chain, page.number));
         for page in &pages {
             delivered.pages.push((page.chain, page.number, page.records.len()));
@@ -208,7 +219,7 @@ pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivere
     };
     let (fetched, delivered) = futures::join!(run, collect);
     if let Ok(fetched) = &fetched {
-        let records: usize = delivered.pages.iter().map(|page| page.2).sum();
+        let records = delivered.pages.iter().map(|page| page.2).sum::<usize>() + delivered.set_aside.len();
         assert_eq!((fetched.pages, fetched.records), (delivered.pages.len() as u64, records as u64));
     }
     (fetched, delivered)

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::testing::{Asked, CANARY, Reply, Scripted, api, fetch, records, settings, slice, today};
 use super::transport::Fault;
-use super::{Api, ApiSettings, AuthStyle, Endpoint, Wanted};
+use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Wanted};
 use crate::error::{Error, Kind};
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
 
@@ -233,7 +233,7 @@ mod trouble {
 
     #[tokio::test(start_paused = true)]
     async fn passing_trouble_is_waited_out() {
-        for status in [408, 425, 500, 502, 503, 520] {
+        for status in [425, 500, 502, 503, 520] {
             let scripted = Scripted::in_turn(vec![
                 Reply::status(status, Value::Null),
                 Reply::raw(status, "<html>"),
@@ -349,10 +349,10 @@ mod trouble {
         let start = Instant::now();
         let scripted = Scripted::new(|_| Reply::status(429, Value::Null).header("retry-after", "7200"));
         let api = api(&scripted, settings());
-        for (fetched, _) in join_all((0..20).map(|_| fetch(&api, slice(Query, 1)))).await {
+        for (fetched, _) in join_all((0..2 * CALLS_IN_FLIGHT_MAX).map(|_| fetch(&api, slice(Query, 1)))).await {
             assert_eq!(fetched.unwrap_err().kind(), Kind::Later);
         }
-        assert!(start.elapsed() < Duration::from_secs(1) && scripted.asked().len() <= 16);
+        assert!(start.elapsed() < Duration::from_secs(1) && scripted.asked().len() <= CALLS_IN_FLIGHT_MAX);
     }
 
     #[tokio::test(start_paused = true)]
@@ -363,7 +363,7 @@ mod trouble {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_most_sixteen_calls_are_in_flight() {
+    async fn calls_in_flight_are_limited() {
         let open = Arc::new(Mutex::new(Vec::<Instant>::new()));
         let peak = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&peak);
@@ -375,8 +375,8 @@ mod trouble {
             nothing().after(Duration::from_secs(1))
         });
         let api = api(&scripted, settings());
-        join_all((0..40).map(|_| fetch(&api, slice(Query, 1)))).await;
-        assert_eq!(peak.load(SeqCst), 16);
+        join_all((0..2 * CALLS_IN_FLIGHT_MAX).map(|_| fetch(&api, slice(Query, 1)))).await;
+        assert_eq!(peak.load(SeqCst), CALLS_IN_FLIGHT_MAX);
     }
 }
 

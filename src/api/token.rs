@@ -205,7 +205,7 @@ impl TokenSource {
                         .hint("check the region, --base-url or --login-url")
                         .context(self.place()));
                 }
-                Verdict::TooMuch(what) => return Err(Error::unavailable(what).context(self.place())),
+                Verdict::TooLarge(what, _) => return Err(Error::unavailable(what).context(self.place())),
                 Verdict::Stop(error) => return Err(error.context(self.place())),
             };
             let wait = tries.next(&trouble).map_err(|e| e.context(self.place()))?;

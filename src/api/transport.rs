@@ -33,7 +33,7 @@ pub enum Fault {
     Timeout,
     /// The body broke off, or is not what its encoding says: asked again.
     Body,
-    /// The decoded body is larger than a page may be: asked again with half the records.
+    /// The decoded body is larger than a page may be: asked again with fewer records.
     TooLarge,
 }
 
@@ -42,6 +42,8 @@ pub enum Fault {
 pub struct TransportError {
     /// What to do about it.
     pub fault: Fault,
+    /// How an answer began that is too large.
+    pub head: Bytes,
     /// What happened.
     pub message: String,
 }

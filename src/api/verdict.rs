@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
 use super::complaint::{Complaint, quote};
@@ -24,9 +25,9 @@ const SCOPES_HINT: &str = "; in the words of the cursor and page documents the s
 pub(crate) enum Cause {
     /// 429.
     Throttled,
-    /// 408, 425 or 5xx.
+    /// 425 or 5xx.
     Busy,
-    /// No answer in time; a smaller question may get one.
+    /// No answer in time, 408 or 504; a smaller question may get one.
     Slow,
     /// No connection, or one that broke.
     Connection,
@@ -87,8 +88,8 @@ pub(crate) enum Verdict {
     Renew(Rejection),
     /// To be asked again.
     Again(Trouble),
-    /// More than one answer can carry: to be asked for less.
-    TooMuch(String),
+    /// More than one answer can carry, and how it began: to be asked for less.
+    TooLarge(String, Bytes),
     /// 403: a permission is missing.
     Forbidden(Rejection),
     /// Any other 4xx.
@@ -101,12 +102,12 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(outcome: Result<Response, TransportError>, now: Timestamp) -> Verdict {
     match outcome {
         Ok(response) => judge_response(response, now),
-        Err(TransportError { fault, message }) => match fault {
+        Err(TransportError { fault, head, message }) => match fault {
             Fault::Tls => Verdict::Stop(
                 Error::unavailable(message)
                     .hint("check the system's certificates, SSL_CERT_FILE, the clock and the proxy"),
             ),
-            Fault::TooLarge => Verdict::TooMuch(message),
+            Fault::TooLarge => Verdict::TooLarge(message, head),
             Fault::Timeout => Verdict::Again(Trouble { cause: Cause::Slow, what: message, asked: None }),
             Fault::Connect | Fault::Body => {
                 Verdict::Again(Trouble { cause: Cause::Connection, what: message, asked: None })
@@ -137,10 +138,10 @@ pub(crate) fn refused(rejection: Rejection, asked: Option<Duration>) -> Verdict 
         407 => Verdict::Stop(
             Error::config("the proxy wants to be authenticated").hint("put its credentials into HTTPS_PROXY"),
         ),
-        408 | 425 => again(Cause::Busy),
-        413 => Verdict::TooMuch(rejection.to_string()),
+        425 => again(Cause::Busy),
+        413 => Verdict::TooLarge(rejection.to_string(), Bytes::new()),
         429 => again(Cause::Throttled),
-        504 => again(Cause::Slow),
+        408 | 504 => again(Cause::Slow),
         500.. => again(Cause::Busy),
         _ => Verdict::Rejected(rejection),
     }
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn every_status_has_its_verdict() {
         for (code, cause) in [
-            (408, Cause::Busy),
+            (408, Cause::Slow),
             (425, Cause::Busy),
             (429, Cause::Throttled),
             (500, Cause::Busy),
@@ -252,7 +253,7 @@ mod tests {
         assert!(matches!(status(200, ""), Verdict::Accept(_)));
         assert!(matches!(status(401, ""), Verdict::Renew(_)));
         assert!(matches!(status(403, ""), Verdict::Forbidden(_)));
-        assert!(matches!(status(413, ""), Verdict::TooMuch(_)));
+        assert!(matches!(status(413, ""), Verdict::TooLarge(..)));
         assert!(matches!(status(404, ""), Verdict::Rejected(_)));
         let Verdict::Rejected(rejection) = status(400, r#"{"code":"bad.request","message":"no\u0007 way"}"#) else {
             panic!()

@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::transport::Response;
 
+/// What the names and the members beside the records take, about.
+const ROOM_FOR_THE_REST: usize = 256;
+
 /// What the simulator does with a request.
 #[derive(Debug)]
 pub struct Reply {
@@ -147,26 +150,34 @@ impl Answer {
 
 impl Page {
     fn render(self) -> Bytes {
-        let mut members = Vec::new();
+        let records = match &self.records {
+            Records::List(records) => records.iter().map(|record| record.len() + 1).sum(),
+            Records::Null | Records::Missing => 0,
+        };
+        let mut body = Vec::with_capacity(records + ROOM_FOR_THE_REST);
+        body.push(b'{');
         match &self.records {
             Records::List(records) => {
-                let mut list = Vec::with_capacity(records.iter().map(|r| r.len() + 1).sum::<usize>() + 32);
-                list.extend_from_slice(format!("\"{}\":[", self.key).as_bytes());
+                body.extend_from_slice(format!("\"{}\":[", self.key).as_bytes());
                 for (index, record) in records.iter().enumerate() {
                     if index > 0 {
-                        list.push(b',');
+                        body.push(b',');
                     }
-                    list.extend_from_slice(record);
+                    body.extend_from_slice(record);
                 }
-                list.push(b']');
-                members.push(list);
+                body.push(b']');
             }
-            Records::Null => members.push(format!("\"{}\":null", self.key).into_bytes()),
+            Records::Null => body.extend_from_slice(format!("\"{}\":null", self.key).as_bytes()),
             Records::Missing => {}
         }
-        members
-            .extend(self.rest.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str())).into_bytes()));
-        Bytes::from([b"{".to_vec(), members.join(&b','), b"}".to_vec()].concat())
+        for (key, value) in &self.rest {
+            if body.len() > 1 {
+                body.push(b',');
+            }
+            body.extend_from_slice(format!("{}:{value}", Value::from(key.as_str())).as_bytes());
+        }
+        body.push(b'}');
+        Bytes::from(body)
     }
 }
 

@@ -41,6 +41,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
+    let connecting = simulator.clone();
     let router =
         Router::new().fallback(move |ConnectInfo(line): ConnectInfo<Line>, request: axum::extract::Request| {
             let (simulator, stopped) = (simulator.clone(), stopped.clone());
@@ -51,7 +52,7 @@ pub async fn serve(
         stop.send_replace(true);
     };
     let service = router.into_make_service_with_connect_info::<Line>();
-    let served = axum::serve(Loopback(listener), service).with_graceful_shutdown(ended).await;
+    let served = axum::serve(Loopback(listener, connecting), service).with_graceful_shutdown(ended).await;
     served.map_err(|e| Error::unavailable("the simulator's socket failed").source(e))
 }
 
@@ -78,7 +79,7 @@ async fn answer(
     // Telling a day takes milliseconds of CPU: not on the threads that wait for sockets.
     let work = tokio::task::spawn_blocking(move || {
         let mut reply = simulator.handle(&request);
-        if gzip && reply.broken.is_none() {
+        if gzip && simulator.compresses() && reply.broken.is_none() {
             compress(&mut reply.response);
         }
         reply
@@ -145,7 +146,7 @@ impl Connected<IncomingStream<'_, Loopback>> for Line {
 }
 
 /// A TCP listener whose connections can be cut from inside.
-struct Loopback(TcpListener);
+struct Loopback(TcpListener, Simulator);
 
 impl Listener for Loopback {
     type Io = Wire;
@@ -153,6 +154,7 @@ impl Listener for Loopback {
 
     async fn accept(&mut self) -> (Wire, Line) {
         let (stream, _) = Listener::accept(&mut self.0).await;
+        self.1.connected();
         let line = Line::default();
         // Small answers and small requests take turns here: waiting for more to send would only add latency.
         let _ = stream.set_nodelay(true);

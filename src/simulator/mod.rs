@@ -19,6 +19,7 @@
 //!   examples (`23:59:59Z`) have it.
 //! - **The organisation's lists**: queues, users, wrap-up codes, skills, divisions, flows and teams, page by page; every
 //!   id of these kinds in a conversation is in its list.
+//! - **Saved pages** in the place of the world, for measuring a client: see [`SavedPages`].
 //! - **OAuth** with client credentials, ten tokens at a time; **the rate limit** as a fixed window of 60 s a token,
 //!   with its headers and the 429 of the API.
 //!
@@ -40,6 +41,7 @@ mod listener;
 mod listing;
 mod query;
 mod rules;
+mod saved;
 mod service;
 mod state;
 #[cfg(test)]
@@ -54,6 +56,7 @@ pub use call::Endpoint;
 pub use faults::{Action, Fate, Faults, RandomFaults, RetryAfter, Scripted};
 pub use listener::{serve, startup_lines};
 pub use rules::{RetryHint, Rules};
+pub use saved::SavedPages;
 pub use service::{Simulator, SimulatorSettings};
 pub use state::Counts;
 pub use world::{Record, Ugly, World, WorldSettings};

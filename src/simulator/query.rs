@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Page, Records};
@@ -39,6 +40,12 @@ pub(crate) fn query(service: &Service, call: &Call, now: Timestamp) -> Result<An
         let message = format!("Pagination may not exceed {} results. {TIP}", rules.query_results_max);
         return Err(Answer::error(400, "bad.request", &message));
     }
+    let offset = ((number - 1) * size) as usize;
+    if let Some(saved) = &service.saved {
+        let midnight = |at: i64| Millis(at - at.rem_euclid(DAY));
+        let (total, records) = saved.page(midnight(from.0), midnight(to.0 + DAY - 1), offset, size as usize);
+        return Ok(answer(records, total, number));
+    }
     let selection = Selection {
         from,
         to: if rules.end_touches_day { to.plus(1) } else { to },
@@ -48,18 +55,22 @@ pub(crate) fn query(service: &Service, call: &Call, now: Timestamp) -> Result<An
         as_of: Millis::of(now),
         descending: descending(&call.body)?,
     };
-    let page = service.catalog.page(&selection, ((number - 1) * size) as usize, size as usize);
-    let records: Vec<_> = page.iter().map(|version| version.plain().clone()).collect();
+    let page = service.catalog.page(&selection, offset, size as usize);
+    let records = page.iter().map(|version| version.plain().clone()).collect();
+    Ok(answer(records, service.catalog.total(&selection), number))
+}
+
+fn answer(records: Vec<Bytes>, total: usize, number: u64) -> Answer {
     let mut rest = Map::new();
-    rest.insert("totalHits".to_owned(), Value::from(service.catalog.total(&selection)));
-    Ok(Answer::page(Page {
+    rest.insert("totalHits".to_owned(), Value::from(total));
+    Answer::page(Page {
         key: "conversations",
         // On an empty page the API leaves the field out.
         records: if records.is_empty() { Records::Missing } else { Records::List(records) },
         rest,
         cursor: None,
         number,
-    }))
+    })
 }
 
 /// Reads `interval`: two ISO 8601 instants, a missing zone is UTC.

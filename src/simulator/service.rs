@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::{Answer, Body, Broken, Reply};
+use super::answer::{Answer, Body, Broken, Reply, not_found};
 use super::call::{Call, Endpoint};
 use super::catalog::{Catalog, lock};
 use super::faults::{Action, Faults, Subject};
 use super::listing::LISTS;
 use super::rules::{RetryHint, Rules};
+use super::saved::SavedPages;
 use super::state::{Counts, State, after, before};
 use super::world::{Dice, Millis, Stream, World, WorldSettings};
 use super::{jobs, listing, query, token, tutorials};
@@ -26,6 +27,8 @@ pub struct SimulatorSettings {
     pub rules: Rules,
     /// What goes wrong.
     pub faults: Faults,
+    /// What the query serves in the place of the world's conversations; nothing else serves conversations then.
+    pub saved: Option<SavedPages>,
 }
 
 /// The simulated API; clones share their state.
@@ -37,6 +40,7 @@ pub struct Simulator(Arc<Service>);
 pub(crate) struct Service {
     pub(crate) catalog: Catalog,
     pub(crate) rules: Rules,
+    pub(crate) saved: Option<SavedPages>,
     faults: Faults,
     clock: Clock,
     pub(crate) client_id: String,
@@ -54,6 +58,7 @@ impl Simulator {
             client_secret: dice.digits(40),
             catalog: Catalog::new(World::new(settings.world)),
             rules: settings.rules,
+            saved: settings.saved,
             faults: settings.faults,
             clock,
             state: Mutex::new(state),
@@ -93,6 +98,16 @@ impl Simulator {
     /// What has happened so far.
     pub fn counts(&self) -> Counts {
         lock(&self.0.state).counts.clone()
+    }
+
+    /// A client has connected.
+    pub(crate) fn connected(&self) {
+        lock(&self.0.state).counts.connections += 1;
+    }
+
+    /// Whether bodies are compressed for clients that take it. Saved pages are not: what is measured is the client.
+    pub(crate) fn compresses(&self) -> bool {
+        self.0.saved.is_none()
     }
 
     /// Serves one request.
@@ -185,6 +200,9 @@ impl Service {
                 Ok(Answer::json(200, json!({"id": world.organization_id(), "name": world.organization_name()})))
             }
             Endpoint::Query => query::query(self, call, now),
+            Endpoint::Cursor | Endpoint::Page | Endpoint::Submit if self.saved.is_some() => {
+                Err(not_found("saved pages are served by query alone"))
+            }
             Endpoint::Cursor => tutorials::cursor(self, call, now),
             Endpoint::Page => tutorials::page(self, call, now),
             Endpoint::Submit => jobs::submit(self, call, fate, now, available),

@@ -23,6 +23,8 @@ pub struct Counts {
     pub statuses: BTreeMap<u16, u64>,
     /// Answers that broke on the way.
     pub broken: u64,
+    /// Connections of clients; none in process.
+    pub connections: u64,
     /// Most jobs that were queued or running at once.
     pub jobs_concurrent_max: usize,
 }

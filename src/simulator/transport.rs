@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -22,7 +23,8 @@ impl Transport for Simulator {
             let reply = self.handle(&request);
             let late = reply.broken == Some(Broken::Hang) || reply.latency > SILENCE_MAX;
             tokio::time::sleep(if late { SILENCE_MAX } else { reply.latency }).await;
-            let fault = |fault, message: &str| Err(TransportError { fault, message: message.to_owned() });
+            let fault =
+                |fault, message: &str| Err(TransportError { fault, head: Bytes::new(), message: message.to_owned() });
             if late {
                 return fault(Fault::Timeout, "no answer in time");
             }

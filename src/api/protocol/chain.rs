@@ -1,6 +1,7 @@
 //! One chain of pages: asking, handing on, and what a refusal means.
 
 use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 use tokio::sync::mpsc::Sender;
 
 use super::Source;
@@ -13,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Matching, Protocol};
 use crate::time::{Interval, Timestamp};
 
+/// Down to this size a page is halved because it is slow: what is slow below it is so for another reason.
+const PAGE_SIZE_SLOW_MIN: u32 = 10;
+
 /// Why a chain ended before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -20,8 +24,10 @@ pub(super) enum Stop {
     Restart(Error),
     /// The API objects to what was asked.
     Object(Objection, Error),
-    /// Too much for one answer.
+    /// Too slow for so many records.
     Smaller(Error),
+    /// Too many bytes for one answer, which began with this id.
+    TooLarge { error: Error, id: Option<Box<str>> },
     /// No way on.
     Fail(Error),
 }
@@ -46,23 +52,40 @@ impl Stop {
             Stop::Restart(error) => Stop::Restart(error.context(place())),
             Stop::Object(objection, error) => Stop::Object(objection, error.context(place())),
             Stop::Smaller(error) => Stop::Smaller(error.context(place())),
+            Stop::TooLarge { error, id } => Stop::TooLarge { error: error.context(place()), id },
             Stop::Fail(error) => Stop::Fail(error.context(place())),
         }
     }
 }
 
 /// One answer, taken apart.
-pub(super) struct Received {
+pub(super) struct Received<'a> {
     pub(super) envelope: Envelope,
     pub(super) body: Bytes,
     /// When the server gave it.
-    pub(super) date: Timestamp,
+    date: Timestamp,
+    /// Held until the page is handed on.
+    _hand: SemaphorePermit<'a>,
 }
 
-impl Received {
+impl Received<'_> {
     pub(super) fn is_empty(&self) -> bool {
         self.envelope.records.is_empty()
     }
+
+    pub(super) fn said(&self) -> Said {
+        let Envelope { total_hits, total_records, availability, .. } = self.envelope;
+        Said { date: self.date, hits: total_hits.or(total_records), availability }
+    }
+}
+
+/// What an answer says beside its records.
+#[derive(Clone, Copy)]
+pub(super) struct Said {
+    /// When the server gave it.
+    pub(super) date: Timestamp,
+    pub(super) hits: Option<u64>,
+    pub(super) availability: Option<Timestamp>,
 }
 
 /// Asks for pages of one chain and hands them on; shared by calls that run at the same time.
@@ -80,37 +103,49 @@ pub(super) struct Chain<'a> {
     pub(super) size: u32,
 }
 
-impl Chain<'_> {
+impl<'a> Chain<'a> {
     /// Asks until the answer is a page that `check` has nothing to say against.
     pub(super) async fn ask(
         &self,
         call: Call,
         number: u32,
         check: impl Fn(&Envelope) -> Result<(), String>,
-    ) -> Result<Received, Stop> {
-        let call = call.shrinkable(self.size > 1);
+    ) -> Result<Received<'a>, Stop> {
+        // A page is asked for when there is a hand free to take it, so that pages never pile up before the workshop.
+        let hand = self.source.hands.free().await?;
+        let call = call.shrinkable(self.size > PAGE_SIZE_SLOW_MIN);
         let read = |answer: &Answer| {
             let envelope = read_page(answer)?;
             check(&envelope).map_err(Misread::Odd)?;
             let date = answer.date.unwrap_or_else(|| self.source.client.now());
-            Ok(Received { envelope, body: answer.body.clone(), date })
+            Ok((envelope, answer.body.clone(), date))
         };
         match self.source.client.call(&call, read).await {
-            Ok(received) => Ok(received),
+            Ok((envelope, body, date)) => {
+                self.source.hands.came(body.len());
+                Ok(Received { envelope, body, date, _hand: hand })
+            }
             Err(failure) => Err(self.stop(failure, number).await?.context(|| format!("page {number}"))),
         }
     }
 
     /// Hands a page on.
-    pub(super) async fn deliver(&self, number: u32, received: Received) -> Result<()> {
-        let records = received.envelope.records;
-        self.send(Delivery::Page(Page { chain: self.ordinal, number, body: received.body, records })).await
+    pub(super) async fn deliver(&self, number: u32, received: Received<'_>) -> Result<()> {
+        let Received { envelope, body, _hand, .. } = received;
+        self.send(Delivery::Page(Page { chain: self.ordinal, number, body, records: envelope.records })).await
+    }
+
+    /// Sets aside the only record of a page that is too large: what is kept is where it stood, and its id if that came
+    /// first.
+    pub(super) async fn set_aside(&self, number: u32, id: Option<Box<str>>) -> Result<()> {
+        self.send(Delivery::TooLarge { chain: self.ordinal, number, id: id.map(String::from) }).await
     }
 
     /// What a failed call means for its chain.
     async fn stop(&self, failure: Failure, number: u32) -> Result<Stop> {
         Ok(match failure {
-            Failure::TooMuch(error) => Stop::Smaller(error),
+            Failure::Slow(error) => Stop::Smaller(error),
+            Failure::TooLarge { error, head } => Stop::TooLarge { error, id: first_id(&head).map(Box::from) },
             Failure::Final(error) => Stop::Fail(error),
             Failure::Unreadable { body, reason } => {
                 let error = Error::data(reason.clone());
@@ -134,6 +169,15 @@ impl Chain<'_> {
         // A receiver hangs up when the run is being stopped.
         self.tx.send(delivery).await.map_err(|_| Error::new(Kind::Interrupted, "nobody waits for the pages any more"))
     }
+}
+
+/// The first id in the beginning of a page.
+fn first_id(head: &[u8]) -> Option<&str> {
+    let key = b"\"conversationId\"";
+    let at = head.windows(key.len()).position(|window| window == key)? + key.len();
+    let value = head.get(at..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let id = value.split(|byte| matches!(byte, b'"' | b'\\')).next().filter(|id| id.len() < value.len())?;
+    std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
 }
 
 /// A page, or why the answer is none.

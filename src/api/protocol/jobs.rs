@@ -32,11 +32,16 @@ enum Outcome {
 
 pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
     let source = walk.chain.source;
-    let _slot = source.jobs.acquire().await.map_err(|_| Error::bug("the job slots were closed"))?;
     let mut resubmitted = false;
     loop {
+        let slot = source.jobs.acquire().await.map_err(|_| Error::bug("the job slots were closed"))?;
         let id = submit(walk).await?;
-        let outcome = follow(walk, &id).await;
+        let mut outcome = wait(walk, &id).await;
+        // It runs no longer: while its results are read, the next one is prepared.
+        drop(slot);
+        if matches!(outcome, Ok(Outcome::Complete)) {
+            outcome = read(walk, &id).await.map(|()| Outcome::Complete);
+        }
         // Best effort: a job that stays behind expires by itself.
         if let Err(failure) = source.client.call(&Call::delete(path(&id)), |_| Ok(())).await {
             tracing::debug!("the job was not deleted: {}", failure.into_error());
@@ -94,24 +99,6 @@ async fn submit(walk: &mut Walk<'_>) -> Result<String, Stop> {
     .map_err(|stop| stop.context(|| "job submission".to_owned()))
 }
 
-/// Waits for the job and reads its results.
-async fn follow(walk: &mut Walk<'_>, id: &str) -> Result<Outcome, Stop> {
-    if let Outcome::Failed(why) = wait(walk, id).await? {
-        return Ok(Outcome::Failed(why));
-    }
-    loop {
-        match results(walk, id).await {
-            // The job keeps its results: only the reading starts again.
-            Err(Stop::Smaller(error)) => {
-                walk.shrink(error)?;
-                walk.abandon().await?;
-            }
-            Err(stop) => return Err(stop),
-            Ok(()) => return Ok(Outcome::Complete),
-        }
-    }
-}
-
 /// Polls until the job has ended, one way or the other.
 async fn wait(walk: &Walk<'_>, id: &str) -> Result<Outcome, Stop> {
     let source = walk.chain.source;
@@ -151,7 +138,9 @@ async fn wait(walk: &Walk<'_>, id: &str) -> Result<Outcome, Stop> {
     }
 }
 
-async fn results(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
+/// Reads the results. The job keeps them, and a cursor says where to go on, not how far: smaller pages take over where
+/// a larger one did not come.
+async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
     let mut trail = Trail::default();
     let (mut number, mut looks) = (1, 1);
     loop {
@@ -167,13 +156,21 @@ async fn results(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
                 looks += 1;
                 continue;
             }
+            Err(Stop::Smaller(error)) => {
+                walk.slow_down(error)?;
+                continue;
+            }
+            Err(Stop::TooLarge { error, .. }) => {
+                walk.shrink(error)?;
+                continue;
+            }
             other => other?,
         };
         let step = trail.follow(received.envelope.cursor.take()).map_err(|s| s.context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;
         }
-        walk.note(&received);
+        walk.note(&received.said());
         walk.deliver(number, received).await?;
         if step == Step::End {
             return Ok(());

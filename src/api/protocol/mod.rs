@@ -2,11 +2,14 @@
 //!
 //! A protocol pages one part of the slice as one chain of pages and says how it ended ([`chain`]); [`walk`] decides
 //! what follows: the next part, the same part again, the same with smaller pages, or its halves. [`cursor`],
-//! [`jobs`], [`page`] and [`query`] know what to send and how an answer leads on, and nothing else.
+//! [`jobs`], [`page`] and [`query`] know what to send and how an answer leads on, and nothing else; [`numbered`] asks
+//! for pages that have numbers at the same time.
 
 mod chain;
 mod cursor;
+mod hands;
 mod jobs;
+mod numbered;
 mod page;
 mod query;
 mod trail;
@@ -27,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Protocol, Slice};
 
 pub(super) use chain::read_page;
+use hands::Hands;
 pub use walk::Fetched;
 pub(super) use walk::fetch;
 
@@ -34,20 +38,23 @@ pub(super) use walk::fetch;
 const QUERY_PATH: &str = "/api/v2/analytics/conversations/details/query";
 /// Where jobs live.
 pub(super) const JOBS_PATH: &str = "/api/v2/analytics/conversations/details/jobs";
-/// Jobs that run at the same time; what the API allows is not documented.
-const JOBS_MAX: usize = 3;
+/// Jobs that are prepared at the same time; what the API allows is not documented. Those whose results are read no
+/// longer run.
+pub(super) const JOBS_MAX: usize = 3;
 
 /// What all fetches from one source share.
 pub(crate) struct Source {
     pub(crate) client: Client,
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) limits: Limits,
+    /// Room for jobs that are being prepared.
     pub(crate) jobs: Semaphore,
+    pub(crate) hands: Hands,
 }
 
 impl Source {
     pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
-        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX) }
+        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX), hands: Hands::new() }
     }
 }
 

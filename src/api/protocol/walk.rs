@@ -4,8 +4,8 @@ use chrono::{SubsecRound, TimeDelta};
 use tokio::sync::mpsc::Sender;
 use tracing::Instrument;
 
-use super::chain::{Chain, Received, Stop};
-use super::{Source, cursor, jobs, page, query};
+use super::chain::{Chain, Received, Said, Stop};
+use super::{Source, cursor, jobs, numbered, page, query};
 use crate::api::limits::Objection;
 use crate::api::page::Delivery;
 use crate::error::{Error, Result};
@@ -85,6 +85,10 @@ async fn walk(source: &Source, slice: &Slice, chain_base: u32, tx: &Sender<Deliv
                 pending.push(part);
             }
             Stop::Smaller(error) => {
+                walk.slow_down(error)?;
+                pending.push(part);
+            }
+            Stop::TooLarge { error, .. } => {
                 walk.shrink(error)?;
                 pending.push(part);
             }
@@ -181,14 +185,11 @@ struct Tally {
 
 impl Walk<'_> {
     /// Takes note of what an answer says beside its records.
-    pub(super) fn note(&mut self, received: &Received) {
-        let envelope = &received.envelope;
-        self.observed(received.date);
+    pub(super) fn note(&mut self, said: &Said) {
+        self.observed(said.date);
         // A watermark that goes backwards takes back its promise.
-        self.availability = [self.availability, envelope.availability].into_iter().flatten().min();
-        if self.open.hits.is_none() {
-            self.open.hits = envelope.total_hits.or(envelope.total_records);
-        }
+        self.availability = [self.availability, said.availability].into_iter().flatten().min();
+        self.open.hits = self.open.hits.or(said.hits);
     }
 
     /// Takes note of when the first answer was given.
@@ -196,18 +197,18 @@ impl Walk<'_> {
         self.observed_at.get_or_insert(date);
     }
 
-    /// Counts a page that is being delivered.
-    pub(super) fn count(&mut self, records: usize) {
-        self.open.pages += 1;
+    /// Counts pages that are being delivered.
+    pub(super) fn count(&mut self, pages: u64, records: usize) {
+        self.open.pages += pages;
         self.open.records += records as u64;
     }
 
     /// Hands on a page of a chain that asks for one page at a time.
-    pub(super) async fn deliver(&mut self, number: u32, received: Received) -> Result<()> {
+    pub(super) async fn deliver(&mut self, number: u32, received: Received<'_>) -> Result<()> {
         if received.is_empty() {
             return Ok(());
         }
-        self.count(received.envelope.records.len());
+        self.count(1, received.envelope.records.len());
         self.chain.deliver(number, received).await
     }
 
@@ -215,6 +216,16 @@ impl Walk<'_> {
     pub(super) async fn abandon(&mut self) -> Result<()> {
         self.open = Tally::default();
         self.chain.send(Delivery::Restart { chain: self.chain.ordinal }).await
+    }
+
+    /// Half the records from now on, in this slice and in all that begin after it.
+    ///
+    /// # Errors
+    /// `error` when there is nothing left to halve.
+    pub(super) fn slow_down(&mut self, error: Error) -> Result<()> {
+        self.shrink(error)?;
+        self.chain.source.limits.learn(self.chain.protocol, Objection::PageSize(Some(self.chain.size)));
+        Ok(())
     }
 
     /// Half the records from now on.
@@ -250,10 +261,10 @@ impl Walk<'_> {
 
     async fn page(&mut self) -> Result<(), Stop> {
         match self.chain.protocol {
-            Protocol::Query => query::chain(self).await,
+            Protocol::Query => numbered::chain(self, &query::NUMBERING).await,
             Protocol::Jobs => jobs::chain(self).await,
             Protocol::Cursor => cursor::chain(self).await,
-            Protocol::Page => page::chain(self).await,
+            Protocol::Page => numbered::chain(self, &page::NUMBERING).await,
         }
     }
 }
