@@ -76,6 +76,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod memory;
 pub mod time;
 
 pub mod plan;

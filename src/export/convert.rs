@@ -1,31 +1,32 @@
 //! Saved pages into the same lake: no plan and no source, the rest of the pipeline as it is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::days::{Observer, Publisher, Publishing};
-use super::documents::{self, Documents};
+use super::ahead;
+use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
+use super::documents::{self, Document, Documents};
 use super::record::Recorder;
 use super::workshop::{Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, conclude, resume};
-use crate::api::envelope::Envelope;
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::lake::publish::Observation;
 use crate::plan::Source;
 use crate::plan::due::LOOKBACK;
-use crate::time::Clock;
+use crate::time::{Clock, Day};
 
 /// Conversations that stand alone in their documents are gathered into pages of this size.
 const LONE_RECORDS_A_PAGE: usize = 500;
-/// A page of lone records is also full at this size.
-const LONE_BYTES_A_PAGE: usize = 8 << 20;
 
 /// Where saved pages are read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,17 +89,20 @@ async fn run(
 ) -> Result<()> {
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
     let reading = tokio::task::spawn_blocking(move || read(&inputs, &pages));
-    let gathered =
-        workshop.gather(delivered, Owner { slice: None, now: clock.now() }, |records| recorder.page(records)).await;
+    let observed_at = clock.now();
+    let (left, behind) = mpsc::channel(1);
+    let owner = Owner { slice: None, now: observed_at };
+    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(left));
+    let (gathered, drafting) = tokio::join!(gathering, ahead::draft(publisher, behind, recorder, observed_at));
     let read = reading.await.map_err(|e| Error::bug("the reader died").source(e))?;
-    let mut harvest = gathered?;
+    let (mut ahead, mut harvest) = (drafting?, gathered?);
     recorder.harvested(&harvest);
     let readable = harvest.check_readable(settings.max_bad);
     let observer = Observer {
         source: Source::Files,
         forced: false,
         availability: None,
-        observed_at: clock.now(),
+        observed_at,
         lookback: LOOKBACK,
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
@@ -106,19 +110,28 @@ async fn run(
     publisher.quarantine("convert".to_owned(), &mut harvest).await?;
     read?;
     readable?;
-    for day in harvest.days() {
-        let observation = publisher.observation(&observer, day, day.interval(), harvest.take(day)?);
-        let published = match publisher.publish(observation).await {
-            Ok(Publishing::Done) => Ok(()),
-            Ok(Publishing::Doubtful(observation)) => Err(missing(&observation)),
-            Err(error) => Err(error),
-        };
-        match published {
+    let days: BTreeSet<Day> = harvest.days().into_iter().chain(ahead.keys().copied()).collect();
+    let observations = days.into_iter().map(|day| {
+        let observation = publisher.observation(&observer, day, day.interval(), harvest.take(day));
+        (day, ahead.remove(&day).transpose().map(|ahead| Observation { drafted: ahead.map(Arc::new), ..observation }))
+    });
+    let mut published = stream::iter(observations)
+        .map(async |(day, observation)| (day, publish(publisher, observation).await))
+        .buffer_unordered(PUBLISHING_MAX);
+    while let Some((day, outcome)) = published.next().await {
+        match outcome {
             Err(error) if !error.kind().stops_the_run() => recorder.day_failed(day, Source::Files, &error),
             outcome => outcome?,
         }
     }
     Ok(())
+}
+
+async fn publish(publisher: &Publisher, observation: Result<Observation>) -> Result<()> {
+    match publisher.publish(observation?).await? {
+        Publishing::Done => Ok(()),
+        Publishing::Doubtful(observation) => Err(missing(&observation)),
+    }
 }
 
 /// Files cannot be asked a second time.
@@ -148,69 +161,61 @@ fn read(inputs: &[Input], pages: &mpsc::Sender<Delivery>) -> Result<()> {
 
 fn read_input<R: Read>(documents: Documents<R>, chain: u32, pages: &mpsc::Sender<Delivery>) -> Result<()> {
     let mut number = 0;
-    let mut send = |body: Bytes, records: Vec<std::ops::Range<usize>>| {
+    let mut send = |(body, records): (Bytes, Vec<Range<usize>>)| {
         number += 1;
         // Nobody listens any more only when the conversion has ended with an error of its own.
         pages.blocking_send(Delivery::Page(Page { chain, number, body, records })).is_ok()
     };
     let mut lone = Lone::default();
     for (n, document) in (1..).zip(documents) {
-        let place = || format!("document {n}");
-        let document = document.context(place)?;
-        let document = if document.first() == Some(&b'[') { listed(&document) } else { document };
-        let envelope = Envelope::read(&document).context(place)?;
-        if let Some(complaint) = envelope.complaint {
-            return Err(Error::data(format!("an error answer, not a page: {complaint}")).context(place()));
+        let document = document?;
+        if let Some(complaint) = &document.envelope.complaint {
+            return Err(
+                Error::data(format!("an error answer, not a page: {complaint}")).context(format!("document {n}"))
+            );
         }
-        let alone = !envelope.is_page;
         // A page in between must not overtake the lone records before it: order decides between versions.
-        if (lone.is_full() || !alone)
-            && let Some((body, records)) = lone.take()
-            && !send(body, records)
+        if !lone.takes(&document)
+            && let Some(page) = lone.take()
+            && !send(page)
         {
             return Ok(());
         }
-        if alone {
-            lone.add(&document);
-        } else if !send(document, envelope.records) {
+        if !document.envelope.is_page {
+            lone.add(document);
+        } else if !send((document.body(), document.envelope.records)) {
             return Ok(());
         }
     }
-    if let Some((body, records)) = lone.take() {
-        send(body, records);
+    if let Some(page) = lone.take() {
+        send(page);
     }
     Ok(())
 }
 
-/// A bare list of conversations as a page.
-fn listed(list: &Bytes) -> Bytes {
-    let mut page = BytesMut::with_capacity(list.len() + 18);
-    page.put_slice(br#"{"conversations":"#);
-    page.put_slice(list);
-    page.put_u8(b'}');
-    page.freeze()
-}
-
-/// Conversations that stand alone, one a document.
+/// Conversations that stand alone, one a document, in the same chunk.
 #[derive(Default)]
 struct Lone {
-    body: BytesMut,
-    records: Vec<std::ops::Range<usize>>,
+    chunk: Bytes,
+    records: Vec<Range<usize>>,
 }
 
 impl Lone {
-    fn add(&mut self, record: &[u8]) {
-        let start = self.body.len();
-        self.body.put_slice(record);
-        self.records.push(start..self.body.len());
+    /// Whether `document` goes on the same page as those before.
+    fn takes(&self, document: &Document) -> bool {
+        let is_near = self.chunk.as_ptr() == document.chunk.as_ptr();
+        self.records.is_empty() || is_near && !document.envelope.is_page && self.records.len() < LONE_RECORDS_A_PAGE
     }
 
-    fn is_full(&self) -> bool {
-        self.records.len() >= LONE_RECORDS_A_PAGE || self.body.len() >= LONE_BYTES_A_PAGE
+    fn add(&mut self, document: Document) {
+        self.chunk = document.chunk;
+        self.records.push(document.range);
     }
 
-    fn take(&mut self) -> Option<(Bytes, Vec<std::ops::Range<usize>>)> {
-        let records = std::mem::take(&mut self.records);
-        (!records.is_empty()).then(|| (std::mem::take(&mut self.body).freeze(), records))
+    fn take(&mut self) -> Option<(Bytes, Vec<Range<usize>>)> {
+        let (chunk, records) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.records));
+        let whole = records.first()?.start..records.last()?.end;
+        let shifted = |record: Range<usize>| record.start - whole.start..record.end - whole.start;
+        Some((chunk.slice(whole.clone()), records.into_iter().map(shifted).collect()))
     }
 }

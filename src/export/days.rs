@@ -13,9 +13,9 @@ use super::record::Recorder;
 use super::report::{DayOutcome, DayReport, Sample};
 use super::{Means, Settings};
 use crate::error::{Error, Result};
-use crate::flatten::batch::DayBatch;
 use crate::lake::Run;
 use crate::lake::assemble::TableSpec;
+use crate::lake::day_rows::DayRows;
 use crate::lake::layout::Dataset;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
@@ -24,7 +24,7 @@ use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
 /// Days published at the same time. Each is encoded on all processors, so more would only take memory.
-const PUBLISHING_MAX: usize = 2;
+pub(super) const PUBLISHING_MAX: usize = 2;
 /// How long a run that ends waits for the publishes that have begun.
 const FINISHING_MAX: Duration = Duration::from_secs(8);
 
@@ -74,6 +74,11 @@ impl Publisher {
         })
     }
 
+    /// The run that publishes.
+    pub(super) fn run(&self) -> Arc<Run> {
+        Arc::clone(&self.run)
+    }
+
     /// Where rows beyond the memory wait.
     pub(super) fn spill_directory(&self) -> Result<PathBuf> {
         self.run.staging()
@@ -121,11 +126,12 @@ impl Publisher {
         self.blocking(move || work(&run)).await
     }
 
-    /// What `batches` say about the part `asked` of `day`.
-    pub(super) fn observation(&self, by: &Observer, day: Day, asked: Interval, batches: Vec<DayBatch>) -> Observation {
+    /// What `rows` say about the part `asked` of `day`.
+    pub(super) fn observation(&self, by: &Observer, day: Day, asked: Interval, rows: DayRows) -> Observation {
         Observation {
             day,
-            batches,
+            rows,
+            drafted: None,
             asked,
             source: by.source,
             availability: by.availability,
@@ -153,7 +159,7 @@ impl Publisher {
             let Some(day) = report(&observation, outcome?) else {
                 return Ok(Publishing::Doubtful(Box::new(observation)));
             };
-            let sample = if recorder.wants_sample() { sample(&run, &observation) } else { None };
+            let sample = if recorder.wants_sample() { Sample::among(&observation.rows, run.lake()) } else { None };
             recorder.day(day, sample);
             Ok(Publishing::Done)
         })
@@ -173,15 +179,6 @@ impl Publisher {
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         tokio::task::spawn_blocking(work).await.map_err(|e| Error::bug("a publish died").source(e))?
     }
-}
-
-/// One conversation that the lake may hold.
-fn sample(run: &Run, observation: &Observation) -> Option<Sample> {
-    let forgotten = run.lake().forgotten().ok()?;
-    observation.batches.iter().find_map(|batch| {
-        let record = batch.keys.iter().position(|key| !forgotten.contains(&key.id))?;
-        Sample::of(batch, record)
-    })
 }
 
 /// What became of the day; `None` while that is in doubt.

@@ -249,7 +249,8 @@ impl State<'_> {
                 return Err(Error::data(format!("{name}: {bad} of {} entities cannot be read", rows + bad))
                     .hint("they are under `_convlake/quarantine`"));
             }
-            let snapshot = Snapshot { day, batches, observed_at: listing.observed_at, quarantined: bad as u64 };
+            let snapshot =
+                Snapshot { day, rows: batches.into(), observed_at: listing.observed_at, quarantined: bad as u64 };
             Ok((run.snapshot(&snapshot)?, bad as u64, unknown))
         })
         .await?;

@@ -1,32 +1,66 @@
 //! Saved pages as a stream of JSON documents: one document, JSON lines, or documents one after another; plain or gzip.
+//!
+//! Lines need no search for their end: where a line break stands between a closing and an opening bracket, one
+//! document ends and the next begins, or the text is broken. A document that turns out not to be whole when it is cut
+//! like that, and whatever has no such line break in sight, is cut bracket by bracket.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 
-use crate::error::{Error, Result};
+use super::buffers::Buffers;
+use crate::api::envelope::Envelope;
+use crate::api::nesting::{Found, Nesting};
+use crate::error::{Context, Error, Result};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
-/// How much is read at a time.
-const CHUNK_BYTES: usize = 1 << 18;
+/// How much is read at a time: a few pages.
+const CHUNK_BYTES: usize = 2 << 20;
 
-/// Cuts a stream into its top-level JSON objects and arrays. Only brackets and strings are looked at: whether a
-/// document is valid is for its reader to say.
+/// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
 pub(super) struct Documents<R> {
     reader: R,
-    chunk: Vec<u8>,
-    /// What of the chunk is not consumed yet.
-    rest: std::ops::Range<usize>,
+    /// How much is read at a time; also how far a line's end is looked for.
+    step: usize,
+    buffers: Buffers,
+    /// What was read last, and what of the document before it was left.
+    chunk: Bytes,
+    /// Where in the chunk the next document begins.
+    at: usize,
     /// Bytes of the stream before the chunk.
     offset: u64,
+    /// Whether the stream ends with the chunk.
+    ended: bool,
+    /// Documents so far.
+    count: u64,
     failed: bool,
+}
+
+/// One document.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// What holds it; neighbours share it.
+    pub(super) chunk: Bytes,
+    /// Where in it the document stands.
+    pub(super) range: Range<usize>,
+    /// Taken apart; a bare list of conversations is a page.
+    pub(super) envelope: Envelope,
+}
+
+impl Document {
+    /// Its text.
+    pub(super) fn body(&self) -> Bytes {
+        self.chunk.slice(self.range.clone())
+    }
 }
 
 /// Reads `raw`, through gzip if it begins like gzip.
 pub(super) fn open(raw: impl Read + Send + 'static) -> io::Result<Documents<Box<dyn Read + Send>>> {
-    let mut raw = BufReader::with_capacity(CHUNK_BYTES, raw);
+    let mut raw = BufReader::new(raw);
     let gzip = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read + Send> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
     Ok(Documents::new(reader))
@@ -34,73 +68,143 @@ pub(super) fn open(raw: impl Read + Send + 'static) -> io::Result<Documents<Box<
 
 impl<R: Read> Documents<R> {
     pub(super) fn new(reader: R) -> Self {
-        Documents { reader, chunk: vec![0; CHUNK_BYTES], rest: 0..0, offset: 0, failed: false }
+        Documents::by(CHUNK_BYTES, reader)
     }
 
-    fn document(&mut self) -> Result<Option<Bytes>> {
-        let mut nesting = Nesting::default();
-        let mut document = Vec::new();
+    fn by(step: usize, reader: R) -> Self {
+        Documents {
+            reader,
+            step,
+            buffers: Buffers::default(),
+            chunk: Bytes::new(),
+            at: 0,
+            offset: 0,
+            ended: false,
+            count: 0,
+            failed: false,
+        }
+    }
+
+    fn document(&mut self) -> Result<Option<Document>> {
+        if !self.begin()? {
+            return Ok(None);
+        }
+        self.count += 1;
+        if let Some(end) = self.line()?
+            && let Ok(envelope) = Envelope::of_saved(&self.chunk[self.at..end])
+        {
+            return Ok(Some(self.take(end, envelope)));
+        }
+        let end = self.bracket()?;
+        let envelope = Envelope::of_saved(&self.chunk[self.at..end]).context(|| format!("document {}", self.count))?;
+        Ok(Some(self.take(end, envelope)))
+    }
+
+    fn take(&mut self, end: usize, envelope: Envelope) -> Document {
+        let range = self.at..end;
+        self.at = end;
+        Document { chunk: self.chunk.clone(), range, envelope }
+    }
+
+    /// Goes to where the next document begins; `false` at the end of the stream.
+    fn begin(&mut self) -> Result<bool> {
         loop {
-            if self.rest.is_empty() && !self.fill()? {
-                if document.is_empty() {
-                    return Ok(None);
+            self.at += blank(&self.chunk[self.at..]);
+            match self.chunk.get(self.at) {
+                Some(b'{' | b'[') => return Ok(true),
+                Some(_) => {
+                    return Err(Error::data(format!("byte {} begins no JSON object or array", self.place())));
                 }
-                return Err(Error::data(format!("the document at byte {} has no end", self.at(document.len()))));
+                None if self.ended => return Ok(false),
+                None => self.more()?,
             }
-            let bytes = &self.chunk[self.rest.clone()];
-            if document.is_empty() {
-                // A byte order mark is white space here: it may stand before any concatenated file.
-                let blank = bytes.iter().take_while(|b| b.is_ascii_whitespace() || is_mark(**b)).count();
-                if blank > 0 {
-                    self.rest.start += blank;
-                    continue;
+        }
+    }
+
+    /// Where the document would end if it is a line, or some lines: at a line break that can only stand between two.
+    fn line(&mut self) -> Result<Option<usize>> {
+        loop {
+            let text = &self.chunk[self.at..];
+            let mut from = 0;
+            while let Some(length) = memchr(b'\n', &text[from..]) {
+                let line = text[from..from + length].trim_ascii_end();
+                let closed = matches!(line.last(), Some(b'}' | b']'));
+                let end = self.at + from + line.len();
+                from += length + blank(&text[from + length..]);
+                match text.get(from) {
+                    Some(b'{' | b'[') if closed => return Ok(Some(end)),
+                    None if closed && self.ended => return Ok(Some(end)),
+                    _ => {}
                 }
-                if !matches!(bytes[0], b'{' | b'[') {
-                    return Err(Error::data(format!("byte {} begins no JSON object or array", self.at(0))));
-                }
             }
-            let end = nesting.end(bytes);
-            let taken = end.unwrap_or(bytes.len());
-            document.extend_from_slice(&bytes[..taken]);
-            self.rest.start += taken;
-            if end.is_some() {
-                return Ok(Some(Bytes::from(document)));
+            if self.ended || text.len() > self.step {
+                return Ok(None);
             }
-            if document.len() > DOCUMENT_BYTES_MAX {
-                return Err(Error::data(format!("the document at byte {} is over 1 GiB", self.at(document.len())))
+            self.more()?;
+        }
+    }
+
+    /// Where the document ends by its brackets.
+    fn bracket(&mut self) -> Result<usize> {
+        let mut nesting = Nesting::default();
+        let mut read = 0;
+        loop {
+            match nesting.read(&self.chunk[self.at + read..]) {
+                Found::End(length) => return Ok(self.at + read + length),
+                // Its reader says what is wrong with it.
+                Found::Mismatch(offset) => return Ok(self.at + read + offset + 1),
+                Found::Open => read = self.chunk.len() - self.at,
+            }
+            if self.ended {
+                return Err(Error::data(format!("the document at byte {} has no end", self.place())));
+            }
+            if read > DOCUMENT_BYTES_MAX {
+                return Err(Error::data(format!("the document at byte {} is over 1 GiB", self.place()))
                     .hint("save one page a line"));
             }
+            self.more()?;
         }
     }
 
-    /// Where the byte stands that `back` bytes were read since.
-    fn at(&self, back: usize) -> u64 {
-        self.offset + self.rest.start as u64 - back as u64
+    /// The offset in the stream of what comes next.
+    fn place(&self) -> u64 {
+        self.offset + self.at as u64
     }
 
-    fn fill(&mut self) -> Result<bool> {
-        self.offset += self.rest.end as u64;
-        loop {
-            match self.reader.read(&mut self.chunk) {
-                Ok(n) => {
-                    self.rest = 0..n;
-                    return Ok(n > 0);
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-                    return Err(Error::data("the gzip stream is damaged").source(e));
-                }
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(Error::data("the gzip stream ends too early").source(e));
-                }
-                Err(e) => return Err(Error::storage("cannot be read").source(e)),
-            }
-        }
+    /// Reads on; what is left of the chunk stays in front. A long rest is read on by its own length, so that it is
+    /// not moved again and again.
+    fn more(&mut self) -> Result<()> {
+        let rest = &self.chunk[self.at..];
+        let wanted = self.step.max(rest.len());
+        let mut chunk = self.buffers.take(rest.len() + wanted);
+        chunk.extend_from_slice(rest);
+        let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+        self.ended = read < wanted;
+        self.offset = self.place();
+        (self.chunk, self.at) = (self.buffers.filled(chunk), 0);
+        Ok(())
     }
 }
 
+fn unreadable(cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            Error::data("the gzip stream is damaged").source(cause)
+        }
+        io::ErrorKind::UnexpectedEof => Error::data("the gzip stream ends too early").source(cause),
+        _ => Error::storage("cannot be read").source(cause),
+    }
+}
+
+/// How many bytes of white space `text` begins with, byte order marks included: they may stand before any concatenated
+/// file.
+fn blank(text: &[u8]) -> usize {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+    text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len())
+}
+
 impl<R: Read> Iterator for Documents<R> {
-    type Item = Result<Bytes>;
+    type Item = Result<Document>;
 
     /// The next document. After an error nothing more comes: there is no telling where the next one begins.
     fn next(&mut self) -> Option<Self::Item> {
@@ -113,52 +217,11 @@ impl<R: Read> Iterator for Documents<R> {
     }
 }
 
-/// Brackets open so far.
-#[derive(Default)]
-struct Nesting {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Nesting {
-    /// Reads on; where the outermost bracket closes, the offset behind it.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (i, byte) in bytes.iter().enumerate() {
-            if self.escaped {
-                self.escaped = false;
-            } else if self.in_string {
-                match byte {
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => {}
-                }
-            } else {
-                match byte {
-                    b'"' => self.in_string = true,
-                    b'{' | b'[' => self.depth += 1,
-                    b'}' | b']' => {
-                        self.depth = self.depth.saturating_sub(1);
-                        if self.depth == 0 {
-                            return Some(i + 1);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        None
-    }
-}
-
-fn is_mark(byte: u8) -> bool {
-    matches!(byte, 0xef | 0xbb | 0xbf)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Kind;
+    use proptest::prelude::*;
     use std::io::Write;
 
     /// Gives one byte at a time: every document straddles chunks.
@@ -173,8 +236,12 @@ mod tests {
         }
     }
 
+    fn text_of(document: &Document) -> String {
+        String::from_utf8(document.body().to_vec()).unwrap()
+    }
+
     fn documents(text: &'static str) -> Vec<String> {
-        Documents::new(Drip(text.as_bytes())).map(|d| String::from_utf8(d.unwrap().to_vec()).unwrap()).collect()
+        Documents::new(Drip(text.as_bytes())).map(|d| text_of(&d.unwrap())).collect()
     }
 
     #[test]
@@ -194,7 +261,7 @@ mod tests {
             packed.extend(encoder.finish().unwrap());
         }
         let whole = packed.clone();
-        assert_eq!(open(io::Cursor::new(whole)).unwrap().map(|d| d.unwrap().len()).collect::<Vec<_>>(), [7, 7]);
+        assert_eq!(open(io::Cursor::new(whole)).unwrap().map(|d| d.unwrap().range.len()).collect::<Vec<_>>(), [7, 7]);
         packed.truncate(packed.len() - 9);
         let last = open(io::Cursor::new(packed)).unwrap().last().unwrap();
         assert_eq!(last.unwrap_err().kind(), Kind::Data);
@@ -207,6 +274,32 @@ mod tests {
             let error = documents.by_ref().find_map(Result::err).unwrap();
             assert!(error.to_string().contains(place), "{error}");
             assert!(documents.next().is_none());
+        }
+    }
+
+    #[test]
+    fn a_line_break_in_a_broken_record_does_not_cut_it() {
+        let text = "{\"conversations\":[{\"a\":\"}\n{\"},{\"b\":1}]}\n{\"conversations\":[]}";
+        let found: Vec<_> = Documents::new(text.as_bytes()).map(|d| d.unwrap().envelope.records.len()).collect();
+        assert_eq!(found, [2, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn documents_are_cut_where_they_end(
+            documents in prop::collection::vec((prop::sample::select(&["{}", "[]", "{\"a\":[{\"b\":\"}\\n{\"},2]}", "[{\"c\":1},{}]"][..]), any::<bool>()), 0..6),
+            breaks in prop::collection::vec(prop::sample::select(&["", "\n", " \n\n ", "\r\n", "\u{feff}"][..]), 6),
+            step in 1usize..40,
+        ) {
+            let pretty = |text: &str| {
+                let value: serde_json::Value = serde_json::from_str(text).unwrap();
+                serde_json::to_string_pretty(&value).unwrap()
+            };
+            let texts: Vec<String> =
+                documents.iter().map(|(text, is_pretty)| if *is_pretty { pretty(text) } else { (*text).to_owned() }).collect();
+            let stream: String = texts.iter().zip(&breaks).flat_map(|(text, space)| [text.as_str(), *space]).collect();
+            let found: Vec<String> = Documents::by(step, stream.as_bytes()).map(|d| text_of(&d.unwrap())).collect();
+            prop_assert_eq!(found, texts);
         }
     }
 }

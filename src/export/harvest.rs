@@ -1,37 +1,17 @@
 //! The rows of one slice, by day, within the run's memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::flatten::batch::{BadRecord, DayBatch, FlatPage};
+use crate::flatten::batch::{BadReason, BadRecord, FlatPage, Position};
+use crate::lake::day_rows::DayRows;
 use crate::lake::spill::Spill;
+use crate::memory::{Gatherer, Memory};
 use crate::time::{Day, Timestamp};
-
-/// Bytes of rows that all harvests of a run may hold together; what is beyond it waits on disk.
-#[derive(Debug)]
-pub(super) struct RowBudget {
-    held: AtomicUsize,
-    max: usize,
-}
-
-impl RowBudget {
-    pub(super) fn new(max: usize) -> Arc<RowBudget> {
-        Arc::new(RowBudget { held: AtomicUsize::new(0), max })
-    }
-
-    fn add(&self, bytes: usize) -> bool {
-        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max
-    }
-
-    fn release(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
 
 /// What pages brought beside rows.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +44,9 @@ fn later(into: &mut BTreeMap<Day, Timestamp>, from: BTreeMap<Day, Timestamp>) {
 /// What the pages of one slice became so far.
 #[derive(Debug)]
 pub(super) struct Harvest {
-    budget: Arc<RowBudget>,
-    days: BTreeMap<Day, Vec<DayBatch>>,
-    held: usize,
+    memory: Memory,
+    gatherer: Gatherer,
+    days: BTreeMap<Day, DayRows>,
     spill: Option<Spill>,
     /// What was seen beside the rows, by chain.
     seen: BTreeMap<u32, Seen>,
@@ -76,11 +56,11 @@ pub(super) struct Harvest {
 }
 
 impl Harvest {
-    pub(super) fn new(budget: &Arc<RowBudget>) -> Harvest {
+    pub(super) fn new(memory: &Memory) -> Harvest {
         Harvest {
-            budget: Arc::clone(budget),
+            memory: memory.clone(),
+            gatherer: memory.gatherer(),
             days: BTreeMap::new(),
-            held: 0,
             spill: None,
             seen: BTreeMap::new(),
             bad: Vec::new(),
@@ -88,17 +68,12 @@ impl Harvest {
         }
     }
 
-    /// Takes in a flattened page of `chain`, and what was on it of other days. Returns whether the run's rows are
-    /// beyond the budget.
-    pub(super) fn add(&mut self, chain: u32, page: FlatPage, foreign: Foreign) -> bool {
-        let mut beyond = false;
+    /// Takes in a flattened page of `chain`, and what was on it of other days.
+    pub(super) fn add(&mut self, chain: u32, page: FlatPage, foreign: Foreign) -> Result<()> {
         let seen = self.seen.entry(chain).or_default();
         for batch in page.days {
             seen.records += batch.keys.len() as u64;
-            let bytes = batch.bytes();
-            self.held += bytes;
-            beyond |= self.budget.add(bytes);
-            self.days.entry(batch.day).or_default().push(batch);
+            self.days.entry(batch.day).or_default().push(batch, &self.memory)?;
         }
         seen.records += foreign.records + page.bad.len() as u64;
         seen.out_of_window += foreign.records;
@@ -107,7 +82,15 @@ impl Harvest {
             *seen.unknown.entry(path).or_default() += count;
         }
         self.bad.extend(page.bad);
-        beyond
+        Ok(())
+    }
+
+    /// Takes in a record that was never received: what is kept is where it stood, and its id where that is known.
+    pub(super) fn set_aside(&mut self, chain: u32, page: u32, id: Option<String>) {
+        let raw = id.map(|id| Bytes::from(json!({"conversationId": id}).to_string())).unwrap_or_default();
+        let position = Position { chain, page, index: 0 };
+        self.seen.entry(chain).or_default().records += 1;
+        self.bad.push(BadRecord { position, reason: BadReason::TooLarge, raw });
     }
 
     /// Everything seen, all chains together.
@@ -129,59 +112,41 @@ impl Harvest {
         self.seen.keys().next_back().map_or(0, |chain| chain + 1)
     }
 
-    /// Moves every row held in memory to disk.
-    pub(super) fn spill(&mut self, directory: &Path) -> Result<()> {
-        let batches: Vec<DayBatch> = std::mem::take(&mut self.days).into_values().flatten().collect();
-        if !batches.is_empty() {
-            let spill = match &mut self.spill {
-                Some(spill) => spill,
-                none => none.insert(Spill::new(directory)?),
-            };
-            spill.write(batches)?;
-        }
-        self.budget.release(std::mem::take(&mut self.held));
-        Ok(())
+    /// Whether the run's memory is full and the rows that are held here have to go to disk.
+    pub(super) fn must_spill(&self) -> bool {
+        self.gatherer.must_spill(self.days.values().map(|rows| rows.held.bytes()).sum())
     }
 
-    /// Makes every record of `chain` and later chains void: the slice starts again there.
+    /// Whether some of the rows are on disk.
+    pub(super) fn has_spilled(&self) -> bool {
+        self.spill.is_some()
+    }
+
+    /// Moves every row held in memory to disk.
+    pub(super) fn spill(&mut self, directory: &Path) -> Result<()> {
+        let spill = match &self.spill {
+            Some(spill) => spill,
+            None => self.spill.insert(Spill::new(directory)?),
+        };
+        self.days.values_mut().filter(|rows| !rows.batches.is_empty()).try_for_each(|rows| spill.spill(rows))
+    }
+
+    /// Makes every record of `chain` and later chains void: the slice starts again there. All rows are on disk, where
+    /// records can be void one by one; that a slice starts again is rare.
     pub(super) fn forget(&mut self, chain: u32) {
-        let void = |batch: &DayBatch| batch.keys.first().is_some_and(|key| key.position.chain >= chain);
-        let mut bytes = 0;
-        for batches in self.days.values_mut() {
-            batches.retain(|batch| {
-                let keep = !void(batch);
-                if !keep {
-                    bytes += batch.bytes();
-                }
-                keep
-            });
-        }
-        self.held -= bytes;
-        self.budget.release(bytes);
-        if let Some(spill) = &mut self.spill {
-            spill.drop_chains(chain);
-        }
+        self.days.values_mut().flat_map(|rows| &mut rows.runs).for_each(|run| run.void(chain));
         self.bad.retain(|record| record.position.chain < chain);
         self.seen.retain(|seen, _| *seen < chain);
     }
 
     /// Removes and returns the rows of `day`.
-    pub(super) fn take(&mut self, day: Day) -> Result<Vec<DayBatch>> {
-        let mut batches = self.days.remove(&day).unwrap_or_default();
-        let bytes = batches.iter().map(DayBatch::bytes).sum();
-        self.held -= bytes;
-        self.budget.release(bytes);
-        if let Some(spill) = &mut self.spill {
-            batches.extend(spill.read_day(day)?);
-            spill.drop_day(day);
-        }
-        Ok(batches)
+    pub(super) fn take(&mut self, day: Day) -> DayRows {
+        self.days.remove(&day).unwrap_or_default()
     }
 
     /// Every day with rows.
-    pub(super) fn days(&self) -> BTreeSet<Day> {
-        let spilled = self.spill.iter().flat_map(Spill::days);
-        self.days.keys().copied().chain(spilled).collect()
+    pub(super) fn days(&self) -> Vec<Day> {
+        self.days.keys().copied().collect()
     }
 
     /// Refuses a slice of which too much is unreadable.
@@ -200,12 +165,6 @@ impl Harvest {
         let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         Err(Error::data(format!("{bad} of {records} records cannot be read ({})", reasons.join(", ")))
             .hint("the records are under `_convlake/quarantine`; --max-bad sets what is tolerated"))
-    }
-}
-
-impl Drop for Harvest {
-    fn drop(&mut self) {
-        self.budget.release(self.held);
     }
 }
 

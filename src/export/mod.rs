@@ -7,12 +7,15 @@
 //! `pipeline` is that way. What goes through it is a set of days: a range without what an interrupted run had done
 //! (`resume`), or what is due (`sync`).
 
+mod ahead;
+mod buffers;
 mod compare;
 mod convert;
 mod days;
 mod dimensions;
 mod documents;
 mod expect;
+mod frontier;
 mod harvest;
 mod pipeline;
 mod record;
@@ -42,6 +45,7 @@ use crate::api::Api;
 use crate::error::{Error, Kind, Result};
 use crate::flatten::Flattener;
 use crate::lake::Lake;
+use crate::memory::Memory;
 use crate::plan::due::LOOKBACK;
 use crate::plan::{Asked, Matching, ProtocolChoice};
 use crate::time::{Clock, Interval};
@@ -58,7 +62,7 @@ pub struct Settings {
     pub lake: String,
     /// Notes about the request, for the report.
     pub notes: Vec<String>,
-    /// Bytes of rows held in memory; what is beyond it waits in files.
+    /// Bytes of pages and rows in memory; rows beyond it wait in files.
     pub memory: usize,
     /// Percent of a slice's records that may be unreadable.
     pub max_bad: u8,
@@ -163,7 +167,7 @@ async fn run(
 /// The workshop and the publisher of a run.
 fn begin(settings: &Settings, means: Means, recorder: &Arc<Recorder>) -> Result<(Workshop, Publisher)> {
     let publisher = Publisher::begin(settings, &means, Arc::clone(recorder))?;
-    let workshop = Workshop::new(means.flattener, settings.memory, publisher.spill_directory()?)?;
+    let workshop = Workshop::new(means.flattener, Memory::new(settings.memory), publisher.spill_directory()?)?;
     Ok((workshop, publisher))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
 use tokio::sync::{Semaphore, mpsc};
@@ -24,7 +25,7 @@ pub(super) struct Manner {
     pub(super) protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub(super) filtered: bool,
-    /// Slices in flight at the same time.
+    /// Slices in flight at the same time; more where it takes more to use every permitted call.
     pub(super) concurrency: usize,
     /// How long after its end a day may still change.
     pub(super) lookback: TimeDelta,
@@ -39,8 +40,24 @@ pub(super) struct Exporter {
     pub(super) clock: Clock,
     max_bad: u8,
     workshop: Workshop,
-    /// Room for slices in flight.
+    room: Room,
+}
+
+/// Room for slices in flight; it grows when answers take long.
+struct Room {
     slices: Arc<Semaphore>,
+    size: AtomicUsize,
+}
+
+impl Room {
+    fn new(size: usize) -> Room {
+        Room { slices: Arc::new(Semaphore::new(size)), size: AtomicUsize::new(size) }
+    }
+
+    fn at_least(&self, size: usize) {
+        let before = self.size.fetch_max(size, Ordering::Relaxed);
+        self.slices.add_permits(size.saturating_sub(before));
+    }
 }
 
 /// One way through some days.
@@ -60,8 +77,8 @@ impl Exporter {
     ) -> Result<Exporter> {
         let clock = means.clock;
         let (workshop, publisher) = begin(settings, means, &recorder)?;
-        let slices = Arc::new(Semaphore::new(manner.concurrency.max(1)));
-        Ok(Exporter { manner, api, publisher, recorder, clock, max_bad: settings.max_bad, workshop, slices })
+        let room = Room::new(manner.concurrency.max(1));
+        Ok(Exporter { manner, api, publisher, recorder, clock, max_bad: settings.max_bad, workshop, room })
     }
 
     /// Whether the source is the organization that the lake is of, where both are known.
@@ -101,7 +118,7 @@ impl Exporter {
                         finished(done)?;
                         continue;
                     }
-                    room = Arc::clone(&self.slices).acquire_owned() => room,
+                    room = Arc::clone(&self.room.slices).acquire_owned() => room,
                 };
                 let room = room.map_err(|e| Error::bug("there is no room for slices").source(e))?;
                 let policy =
@@ -153,7 +170,7 @@ impl Exporter {
                 self.recorder.not_available(day, observer.source);
                 continue;
             };
-            let observation = self.publisher.observation(&observer, day, promised, harvest.take(day)?);
+            let observation = self.publisher.observation(&observer, day, promised, harvest.take(day));
             match self.publish(slice, observation, harvest.next_chain()).await {
                 Err(error) if !error.kind().stops_the_run() => self.recorder.day_failed(day, observer.source, &error),
                 outcome => outcome?,
@@ -170,7 +187,7 @@ impl Exporter {
         let (mut harvest, fetched) = self.fetch(&again, chain).await?;
         // Most of these the first fetch brought as well: better kept twice than lost.
         self.publisher.quarantine(again.to_string(), &mut harvest).await?;
-        observation.batches.extend(harvest.take(observation.day)?);
+        observation.rows.extend(harvest.take(observation.day));
         observation.observed_at = fetched.observed_at;
         observation.confirmed = true;
         match self.publisher.publish(*observation).await? {
@@ -188,7 +205,11 @@ impl Exporter {
             fetched
         };
         let owner = Owner { slice: Some(*slice), now: self.clock.now() };
-        let gathering = self.workshop.gather(delivered, owner, |records| self.recorder.page(records));
+        let seen = |records| {
+            self.recorder.page(records);
+            self.room.at_least(self.api.slices_needed(slice.protocol));
+        };
+        let gathering = self.workshop.gather(delivered, owner, seen, None);
         let (fetched, harvest) = tokio::join!(fetching, gathering);
         match (fetched, harvest) {
             (Ok(fetched), Ok(harvest)) => Ok((harvest, fetched)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::days::held;
 use super::harvest::Harvest;
-use super::report::{DayOutcome, DayReport, Report, Sample, WindowReport, exit_code};
+use super::report::{DayOutcome, DayReport, Report, Sample, WindowReport, exit_code, peak_rss_bytes};
 use super::{Event, Settings, Watch};
 use crate::api::{Fetched, Stats};
 use crate::error::{Error, Kind};
@@ -30,6 +30,8 @@ struct State {
     /// Volume seen: whole days of slices that were fetched, and their records.
     days_seen: u64,
     records_seen: u64,
+    /// A conversation of a day that is not done yet.
+    offered: Option<Sample>,
 }
 
 impl Recorder {
@@ -41,7 +43,8 @@ impl Recorder {
             notes: settings.notes.clone(),
             ..Report::new(settings.command, settings.lake.clone(), now)
         };
-        let state = State { report, failed: Vec::new(), due: BTreeMap::new(), days_seen: 0, records_seen: 0 };
+        let state =
+            State { report, failed: Vec::new(), due: BTreeMap::new(), days_seen: 0, records_seen: 0, offered: None };
         Arc::new(Recorder { state: Mutex::new(state), run, watch })
     }
 
@@ -157,7 +160,13 @@ impl Recorder {
 
     /// Whether no conversation was shown yet.
     pub(super) fn wants_sample(&self) -> bool {
-        self.state().report.sample.is_none()
+        let state = self.state();
+        state.report.sample.is_none() && state.offered.is_none()
+    }
+
+    /// A conversation to be shown, once any day is done.
+    pub(super) fn offer(&self, sample: Option<Sample>) {
+        self.state().offered = sample;
     }
 
     /// A day is done, one way or another.
@@ -167,7 +176,7 @@ impl Recorder {
         (self.watch)(Event::Day(&day));
         let mut state = self.state();
         state.report.days.push(day);
-        if let Some(sample) = sample {
+        if let Some(sample) = sample.or_else(|| state.offered.take()) {
             state.report.sample.get_or_insert(sample);
         }
     }
@@ -213,6 +222,7 @@ impl Recorder {
             report.totals.forgotten += day.forgotten;
         }
         report.totals.exit = exit_code(kind, failed, &report.days);
+        report.totals.peak_rss_bytes = peak_rss_bytes();
         report.clone()
     }
 

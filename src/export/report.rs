@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::dimensions::DimensionReport;
 use crate::error::{Error, Kind};
-use crate::flatten::batch::DayBatch;
+use crate::lake::Lake;
+use crate::lake::day_rows::{DayRows, Record};
 use crate::plan::due::Reason;
 use crate::plan::{Source, Window};
 use crate::time::{Day, Interval, Timestamp};
@@ -64,23 +65,28 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The record `record` of `batch`.
-    pub(super) fn of(batch: &DayBatch, record: usize) -> Option<Sample> {
-        let key = batch.keys.get(record)?;
-        let conversations =
-            &batch.tables.iter().find(|t| t.rows.schema().column_with_name("conversation_end").is_some())?.rows;
-        let ended = conversations.column_by_name("conversation_end")?.as_primitive_opt::<TimestampMicrosecondType>();
+    /// One of `rows` that the lake may hold.
+    pub(super) fn among(rows: &DayRows, lake: &Lake) -> Option<Sample> {
+        let forgotten = lake.forgotten().ok()?;
+        Sample::of(&rows.find(|id| !forgotten.contains(id)).ok()??)
+    }
+
+    fn of(record: &Record) -> Option<Sample> {
+        let Record { id, start, tables } = record;
+        let conversations = tables.iter().find(|rows| rows.schema().column_with_name("conversation_end").is_some())?;
+        let ended =
+            conversations.column("conversation_end").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         // The real API's name, then the tutorials'.
         let handled = ["t_handle_ms", "handle_duration_ms"].iter().find_map(|name| {
-            let column = conversations.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
-            column.is_valid(record).then(|| column.value(record))
+            let column = conversations.column(name)?.as_primitive_opt::<Int64Type>()?;
+            column.is_valid(0).then(|| column.value(0))
         });
         Some(Sample {
-            conversation_id: key.id.to_string(),
-            conversation_start: DateTime::from_timestamp_micros(key.start)?,
+            conversation_id: id.clone(),
+            conversation_start: DateTime::from_timestamp_micros(*start)?,
             conversation_end: ended
-                .filter(|column| column.is_valid(record))
-                .and_then(|column| DateTime::from_timestamp_micros(column.value(record))),
+                .filter(|column| column.is_valid(0))
+                .and_then(|column| DateTime::from_timestamp_micros(column.value(0))),
             handle_ms: handled,
         })
     }
@@ -152,6 +158,8 @@ pub struct Totals {
     pub watermark: Option<Timestamp>,
     /// Days that have changed and are left to the next `sync`.
     pub dirty_left: u64,
+    /// The most memory that the process has had so far, where the system says it.
+    pub peak_rss_bytes: Option<u64>,
     /// The exit code.
     pub exit: u8,
 }
@@ -249,6 +257,13 @@ impl From<&Error> for ErrorReport {
     }
 }
 
+/// The most memory that this process has had, as Linux counts it.
+pub(super) fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    kib.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// How a run ended. Causes that stop a run keep their code whatever was committed; a failed day is 3 if any
 /// other day was committed or confirmed, and its own code otherwise.
 pub(super) fn exit_code(stopped_by: Option<Kind>, failed: &[Kind], days: &[DayReport]) -> u8 {
@@ -270,6 +285,14 @@ mod tests {
 
     fn day(outcome: DayOutcome) -> DayReport {
         DayReport::new("2025-01-01".parse().unwrap(), outcome, Source::Query)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_has_more_memory_than_it_fills() {
+        let before = peak_rss_bytes().unwrap();
+        let filled = vec![1_u8; 2 * before as usize];
+        assert!(peak_rss_bytes().unwrap() > filled.iter().map(|byte| u64::from(*byte)).sum());
     }
 
     #[test]

@@ -3,23 +3,34 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::DateTime;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::harvest::{Foreign, Harvest, RowBudget};
+use super::frontier::Frontier;
+use super::harvest::{Foreign, Harvest};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::flatten::batch::FlatPage;
 use crate::flatten::{Flattener, last_activity};
+use crate::lake::day_rows::DayRows;
+use crate::memory::Memory;
 use crate::plan::Slice;
-use crate::time::Timestamp;
+use crate::time::{Day, Timestamp};
 
 /// Pages of one slice that may wait for the workshop.
 pub(super) const PAGES_WAITING_MAX: usize = 2;
 
-/// A page's rows, the chain it is of, and what it brought of other days.
-type Flattened = (u32, FlatPage, Foreign);
+/// What a page became.
+struct Flattened {
+    /// Its number among all pages of the input.
+    page: u64,
+    chain: u32,
+    rows: FlatPage,
+    /// What it brought of other days.
+    foreign: Foreign,
+}
 
 /// Which days' rows are wanted, and when.
 #[derive(Clone, Copy, Debug)]
@@ -48,20 +59,26 @@ impl Owner {
     }
 }
 
+/// What the pages of one input became so far.
+struct Gathering {
+    harvest: Harvest,
+    frontier: Frontier,
+    behind: Option<mpsc::Sender<(Day, DayRows)>>,
+}
+
 /// The run's processors and memory.
 pub(super) struct Workshop {
     flattener: Arc<Flattener>,
     pool: Arc<rayon::ThreadPool>,
-    rows: Arc<RowBudget>,
+    memory: Memory,
     /// Pages in work, all slices together.
     benches: Arc<Semaphore>,
     spill_directory: PathBuf,
 }
 
 impl Workshop {
-    /// A workshop for pages of `flattener`'s tables with `memory` bytes for rows. Rows beyond it go to files in
-    /// `spill_directory`.
-    pub(super) fn new(flattener: Flattener, memory: usize, spill_directory: PathBuf) -> Result<Workshop> {
+    /// A workshop for pages of `flattener`'s tables. Rows beyond `memory` go to files in `spill_directory`.
+    pub(super) fn new(flattener: Flattener, memory: Memory, spill_directory: PathBuf) -> Result<Workshop> {
         let pool = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("flatten-{i}"))
             .build()
@@ -70,49 +87,65 @@ impl Workshop {
         Ok(Workshop {
             flattener: Arc::new(flattener),
             pool: Arc::new(pool),
-            rows: RowBudget::new(memory),
+            memory,
             benches: Arc::new(Semaphore::new(benches)),
             spill_directory,
         })
     }
 
-    /// Flattens everything that `pages` delivers until it is closed.
+    /// Flattens everything that `pages` delivers until it is closed. Days that they leave behind go to `behind`, if
+    /// anyone wants them early; records of such a day that still come stand behind those.
     pub(super) async fn gather(
         &self,
         mut pages: mpsc::Receiver<Delivery>,
         owner: Owner,
         seen: impl Fn(u64),
+        behind: Option<mpsc::Sender<(Day, DayRows)>>,
     ) -> Result<Harvest> {
-        let mut harvest = Harvest::new(&self.rows);
+        let mut gathering = Gathering { harvest: Harvest::new(&self.memory), frontier: Frontier::default(), behind };
         let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
         loop {
             tokio::select! {
-                Some(done) = working.join_next() => self.collect(&mut harvest, done).await?,
+                Some(done) = working.join_next() => self.collect(&mut gathering, done).await?,
                 delivery = pages.recv() => match delivery {
-                    Some(Delivery::Page(page)) => {
+                    Some(Delivery::Page(mut page)) => {
                         seen(page.records.len() as u64);
-                        self.start(&mut working, page, owner).await?;
+                        page.body = self.memory.page(page.body).await;
+                        self.start(&mut working, gathering.frontier.begin(), page, owner).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
-                            self.collect(&mut harvest, done).await?;
+                            self.collect(&mut gathering, done).await?;
                         }
-                        harvest.forget(chain);
+                        self.spill(&mut gathering.harvest).await?;
+                        gathering.harvest.forget(chain);
                     }
-                    Some(Delivery::Refused { body, reason, .. }) => harvest.refused.push((body, reason)),
+                    Some(Delivery::TooLarge { chain, number, id }) => gathering.harvest.set_aside(chain, number, id),
+                    Some(Delivery::Refused { body, reason, .. }) => gathering.harvest.refused.push((body, reason)),
                     None => break,
                 },
             }
         }
         while let Some(done) = working.join_next().await {
-            self.collect(&mut harvest, done).await?;
+            self.collect(&mut gathering, done).await?;
+        }
+        let mut harvest = gathering.harvest;
+        if harvest.has_spilled() {
+            // The days are read back a block at a time: the memory is for that, and for others.
+            self.spill(&mut harvest).await?;
         }
         Ok(harvest)
     }
 
     /// Begins to flatten a page as soon as a bench is free; until then the slice's channel fills and its fetching
     /// stops.
-    async fn start(&self, working: &mut JoinSet<Result<Flattened>>, page: Page, owner: Owner) -> Result<()> {
+    async fn start(
+        &self,
+        working: &mut JoinSet<Result<Flattened>>,
+        number: u64,
+        page: Page,
+        owner: Owner,
+    ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
         // spawn_blocking around the pool: tokio's paused clock stands still while a blocking task runs.
@@ -120,22 +153,32 @@ impl Workshop {
             let flat = pool.install(|| flattener.flatten(page.chain, page.number, page.records()));
             drop(bench);
             let mut flat = flat.context(|| format!("page {}", page.number))?;
+            // What stays of a page must not keep all of it.
+            flat.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
             let foreign = owner.disown(&mut flat, &page);
-            Ok((page.chain, flat, foreign))
+            Ok(Flattened { page: number, chain: page.chain, rows: flat, foreign })
         });
         Ok(())
     }
 
     async fn collect(
         &self,
-        harvest: &mut Harvest,
+        Gathering { harvest, frontier, behind }: &mut Gathering,
         done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
     ) -> Result<()> {
-        let (chain, page, foreign) = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
-        if !harvest.add(chain, page, foreign) {
-            return Ok(());
+        let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
+        frontier.done(done.page, done.rows.days.iter().map(|batch| batch.day));
+        harvest.add(done.chain, done.rows, done.foreign)?;
+        if let Some(behind) = behind {
+            for day in frontier.left_behind() {
+                behind.send((day, harvest.take(day))).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
+            }
         }
-        let mut full = std::mem::replace(harvest, Harvest::new(&self.rows));
+        if harvest.must_spill() { self.spill(harvest).await } else { Ok(()) }
+    }
+
+    async fn spill(&self, harvest: &mut Harvest) -> Result<()> {
+        let mut full = std::mem::replace(harvest, Harvest::new(&self.memory));
         let directory = self.spill_directory.clone();
         let spilled = tokio::task::spawn_blocking(move || full.spill(&directory).map(|()| full)).await;
         *harvest = spilled.map_err(|e| Error::bug("rows could not be spilled").source(e))??;

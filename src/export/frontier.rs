@@ -1,0 +1,69 @@
+//! How far an input has been read, and which days it has left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::time::Day;
+
+/// A day that so many pages have not touched is taken for complete. Days of inputs that are in order are left behind at
+/// midnight; with a wrong guess the day is encoded twice.
+const PAGES_BEHIND: u64 = 16;
+
+/// The pages of an input on their way, in the order in which they stand in it.
+#[derive(Debug, Default)]
+pub(super) struct Frontier {
+    pages: u64,
+    /// Pages that have begun and are not done.
+    under_way: BTreeSet<u64>,
+    /// Days that are not left behind, with the last page that touched them.
+    open: BTreeMap<Day, u64>,
+}
+
+impl Frontier {
+    /// The next page begins; its number.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.pages += 1;
+        self.under_way.insert(self.pages);
+        self.pages
+    }
+
+    /// A page is done; it had records of `days`.
+    pub(super) fn done(&mut self, page: u64, days: impl IntoIterator<Item = Day>) {
+        self.under_way.remove(&page);
+        for day in days {
+            self.open.entry(day).and_modify(|last| *last = page.max(*last)).or_insert(page);
+        }
+    }
+
+    /// Days that no page up to here has touched for long, each told once. Every record of such a day that still comes
+    /// stands later in the input than those that have come.
+    pub(super) fn left_behind(&mut self) -> Vec<Day> {
+        // Every page before this one is done.
+        let reached = self.under_way.first().copied().unwrap_or(self.pages + 1);
+        self.open.extract_if(.., |_, last| *last + PAGES_BEHIND < reached).map(|(day, _)| day).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(n: i64) -> Day {
+        Day::of_micros(n * 86_400_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_day_is_left_behind_when_all_pages_for_long_are_done_without_it() {
+        let mut frontier = Frontier::default();
+        for n in 1..=PAGES_BEHIND {
+            let page = frontier.begin();
+            frontier.done(page, [day(if n == 1 { 0 } else { 1 })]);
+        }
+        let slow = frontier.begin();
+        let quick = frontier.begin();
+        frontier.done(quick, [day(1)]);
+        assert_eq!(frontier.left_behind(), [], "a page that stands nearer is not done");
+        frontier.done(slow, [day(1)]);
+        assert_eq!(frontier.left_behind(), [day(0)]);
+        assert_eq!(frontier.left_behind(), [], "it is told once");
+    }
+}
