@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 
 use crate::plan::Protocol;
 
-const MEMORY_MIB: usize = 512;
+/// Beside it the process itself takes some 60 MiB.
+const MEMORY_MIB: usize = 160;
 const MAX_BAD_PERCENT: u8 = 50;
 /// What a run that is killed has asked for in vain is at most this many slices: of 50, an eighth.
 const SLICES_IN_FLIGHT: usize = 6;
@@ -161,7 +162,7 @@ pub(super) struct LakeArgs {
         value_delimiter = ','
     )]
     pub(super) excluded: Vec<String>,
-    /// Memory for rows that wait for their day, in MiB; what is beyond it waits on disk
+    /// Memory for pages and rows in flight, in MiB; rows beyond it wait on disk
     #[arg(long, env = "CONVLAKE_MEMORY", value_name = "MIB", default_value_t = MEMORY_MIB)]
     pub(super) memory: usize,
     /// Percent of a slice (and at least 10 records) that may be unreadable before the slice fails

@@ -127,7 +127,8 @@ fn summary(report: &Report) -> Vec<String> {
     if totals.calls > 0 {
         parts.push(format!("{} ({})", count(totals.calls, "call"), retries(totals.retries)));
     }
-    lines.push(format!("{} in {}", parts.join(", "), duration(time)));
+    let memory = totals.peak_rss_bytes.map_or(String::new(), |bytes| format!(" and {} MiB of memory", bytes >> 20));
+    lines.push(format!("{} in {}{memory}", parts.join(", "), duration(time)));
     lines.extend(due(report));
     for (n, what) in [
         (totals.duplicates, "delivered again: the later version was kept"),

@@ -147,7 +147,7 @@ pub(super) fn run_settings(
         return Err(Error::usage(format!("--max-bad {} is not a percentage", args.max_bad)));
     }
     if args.memory == 0 {
-        return Err(Error::usage("--memory 0 holds no row"));
+        return Err(Error::usage("--memory 0 holds nothing"));
     }
     Ok(crate::export::Settings {
         command,

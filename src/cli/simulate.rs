@@ -1,7 +1,7 @@
 //! `convlake simulate`: the API on loopback, until it is stopped.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use super::Console;
 use super::text::parse_duration;
-use crate::error::{Error, Kind, Result};
-use crate::simulator::{Faults, Rules, Simulator, SimulatorSettings, WorldSettings, serve, startup_lines};
+use crate::error::{Context, Error, Kind, Result};
+use crate::simulator::{Faults, Rules, SavedPages, Simulator, SimulatorSettings, WorldSettings, serve, startup_lines};
 use crate::time::{Clock, Timestamp, parse_timestamp};
 
 /// Serve a simulated Genesys Cloud on loopback
@@ -49,6 +49,9 @@ pub(super) struct SimulateArgs {
     /// Make one record in 40 ugly: wrong types, bad JSON, missing ids
     #[arg(long, env = "CONVLAKE_SIMULATE_UGLY")]
     ugly: bool,
+    /// A file of saved pages, one a line, in the place of the world: served by query, not compressed, for measuring clients
+    #[arg(long, env = "CONVLAKE_SIMULATE_PAGES", value_name = "FILE")]
+    pages: Option<PathBuf>,
     /// A JSON file of scripted or random faults
     #[arg(long, env = "CONVLAKE_SIMULATE_FAULTS", value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -108,7 +111,14 @@ fn settings(args: &SimulateArgs) -> Result<SimulatorSettings> {
         availability_lag: parse_duration(&args.availability_lag, "availability-lag")?,
         ..Rules::default()
     };
-    Ok(SimulatorSettings { world, rules, faults })
+    let saved = args.pages.as_deref().map(saved).transpose()?;
+    Ok(SimulatorSettings { world, rules, faults, saved })
+}
+
+fn saved(path: &Path) -> Result<SavedPages> {
+    let place = || format!("--pages `{}`", path.display());
+    let text = fs::read(path).map_err(|e| Error::usage(format!("{} cannot be read", place())).source(e))?;
+    SavedPages::new(text).context(place)
 }
 
 fn now(args: &SimulateArgs, clock: Clock) -> Result<Timestamp> {
