@@ -73,6 +73,27 @@ fn assert_refused(run: &Run, lake: &Path, because: &str) {
 }
 
 #[test]
+fn a_day_that_was_left_behind_and_comes_back_is_whole() {
+    let mut all = conversations("2025-06-01");
+    let first_day: Vec<Value> =
+        all.iter().filter(|c| c["conversationStart"].as_str().unwrap().starts_with(DAYS[0])).cloned().collect();
+    let late = first_day[3].clone();
+    all.retain(|conversation| conversation != &late);
+    let mut newer = first_day[5].clone();
+    newer["externalTag"] = json!("came later");
+    all.extend([late, newer]);
+
+    let convlake = Convlake::new();
+    let pages: Vec<String> = all.chunks(1).map(page).collect();
+    let file = save(&convlake, "pages", pages.join("\n"));
+    let lake = convlake.lake();
+    let run = convert(&convlake, lake.to_str().unwrap(), &["-vv", file.to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("encoded ahead"), "no day was left behind: {}", run.stderr);
+    assert_eq!(contents(&lake), made_of(page(&all)));
+}
+
+#[test]
 fn every_way_of_saving_makes_the_same_lake() {
     let all = conversations("2025-06-01");
     let lines = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join("\n");

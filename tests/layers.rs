@@ -6,15 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part may use, bottom up. `main` sees what it needs to start a command.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("error", &[]),
+    ("memory", &[]),
     ("time", &["error"]),
     ("plan", &["error", "time"]),
     ("flatten", &["error", "time"]),
     ("api", &["error", "time", "plan"]),
-    ("lake", &["error", "time", "plan", "flatten"]),
+    ("lake", &["error", "memory", "time", "plan", "flatten"]),
     ("simulator", &["error", "time", "api"]),
-    ("export", &["error", "time", "plan", "flatten", "api", "lake"]),
+    ("export", &["error", "memory", "time", "plan", "flatten", "api", "lake"]),
     ("cli", &["error", "time", "plan", "flatten", "api", "lake", "simulator", "export"]),
     ("main", &["error", "time", "cli"]),
 ];

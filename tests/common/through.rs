@@ -21,17 +21,29 @@ pub(crate) fn settings(simulator: &Simulator) -> ApiSettings {
 
 /// Exports `asked` by one protocol, all tables or only some.
 pub(crate) async fn export(
-    (api, transport): (ApiSettings, Arc<dyn Transport>),
+    source: (ApiSettings, Arc<dyn Transport>),
     protocol: Protocol,
     asked: Interval,
     lake: &Path,
     tables: Option<&[String]>,
     clock: Clock,
 ) -> Report {
+    export_by(ProtocolChoice::One(protocol), source, asked, lake, tables, clock).await
+}
+
+/// The same by any choice of protocols.
+pub(crate) async fn export_by(
+    protocol: ProtocolChoice,
+    (api, transport): (ApiSettings, Arc<dyn Transport>),
+    asked: Interval,
+    lake: &Path,
+    tables: Option<&[String]>,
+    clock: Clock,
+) -> Report {
     let family = match protocol {
-        Protocol::Cursor => Family::Cursor,
-        Protocol::Page => Family::Page,
-        Protocol::Query | Protocol::Jobs => Family::Genesys,
+        ProtocolChoice::One(Protocol::Cursor) => Family::Cursor,
+        ProtocolChoice::One(Protocol::Page) => Family::Page,
+        ProtocolChoice::Auto | ProtocolChoice::One(Protocol::Query | Protocol::Jobs) => Family::Genesys,
     };
     let selection = Selection { tables: tables.map(<[_]>::to_vec), ..Selection::default() };
     let identity = Identity { family, source: "localhost".to_owned(), organization: None, selection };
@@ -50,12 +62,6 @@ pub(crate) async fn export(
         max_bad: 50,
         allow_vanished: false,
     };
-    let request = Request {
-        asked: asked.into(),
-        protocol: ProtocolChoice::One(protocol),
-        filtered: false,
-        concurrency: 6,
-        missing_only: false,
-    };
+    let request = Request { asked: asked.into(), protocol, filtered: false, concurrency: 6, missing_only: false };
     export::export(settings, request, Api::new(api, transport, clock), means, std::future::pending()).await
 }

@@ -32,7 +32,8 @@ async fn a_token_of_one_hour_is_renewed_in_time_over_many_hours() {
     let rules =
         Rules { latency: Duration::from_secs(50), token_lifetime: Duration::from_secs(3_600), ..Rules::default() };
     let org = Org::new(SimulatorSettings { rules, ..sound(140) }, NOW);
-    let mut ask = org.ask("query", FROM, TO);
+    // One call at a time.
+    let mut ask = org.ask("cursor", FROM, TO);
     ask.api.wanted.page_size = Some(1);
     ask.request.concurrency = 1;
     let start = Instant::now();

@@ -1,14 +1,21 @@
 //! Intervals that are too long, results that are too many, sizes and dates that cannot be.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use convlake::api::Filters;
-use convlake::simulator::{Endpoint, Rules, SimulatorSettings};
+use convlake::api::transport::{Fault, Request as HttpRequest, Response, Transport, TransportError};
+use convlake::plan::Protocol;
+use convlake::simulator::{Endpoint, Rules, Simulator, SimulatorSettings};
 use convlake::time::{Interval, Timestamp, parse_timestamp};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::common::convlake::Convlake;
-use crate::common::org::{Ids, Org, Sent, ids, range};
-use crate::{FROM, NOW, PROTOCOLS, faulty, sound};
+use crate::common::org::{Ids, Org, Sent, files, ids, range};
+use crate::common::through;
+use crate::{FROM, NOW, PROTOCOLS, TO, faulty, sound};
 
 /// The end of a week that begins with [`FROM`]: one slice of a query.
 const WEEK_END: &str = "2025-01-08";
@@ -147,10 +154,11 @@ async fn too_many_results_are_split_by_the_400_once_and_ahead_from_then_on() {
     ask.request.concurrency = 1;
     let report = org.run(ask).await;
     org.assert_complete(&report, "2025-01-01", "2025-01-22");
-    // Three slices of 350; only the first is paged to the limit before it is split.
-    assert_eq!(org.simulator.counts().with(400), 1);
+    // Three slices of 350; only the first is paged to the limit before it is split. Two pages behind the limit were under
+    // way at once.
+    assert_eq!(org.simulator.counts().with(400), 2);
     let days: Vec<_> = lengths(&org).iter().map(TimeDelta::num_days).collect();
-    assert_eq!(days.iter().filter(|days| **days == 7).count(), 4 + 1 + 1, "{days:?}");
+    assert_eq!(days.iter().filter(|days| **days == 7).count(), 5 + 1 + 1, "{days:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,4 +252,45 @@ async fn the_simulated_api_refuses_what_convlake_never_asks_for() {
     }
     let (status, _) = org.post("/api/v2/analytics/conversations/details/query", &page(1000)).await;
     assert_eq!(status, 200);
+}
+
+/// A network over which one conversation does not fit into an answer, alone or among others.
+struct Narrow {
+    simulator: Simulator,
+    id: String,
+}
+
+impl Transport for Narrow {
+    fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<Response, TransportError>> {
+        async move {
+            let answer = self.simulator.send(request).await?;
+            let text = String::from_utf8_lossy(answer.body());
+            if !text.contains(&self.id) {
+                return Ok(answer);
+            }
+            let head = answer.body().slice(..answer.body().len().min(4_096));
+            Err(TransportError { fault: Fault::TooLarge, head, message: "too large".to_owned() })
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_fits_into_no_answer_is_set_aside_by_reference_and_the_others_are_published() {
+    for protocol in [Protocol::Query, Protocol::Page] {
+        let org = Org::new(sound(30), NOW);
+        let mut world = org.world(FROM, TO);
+        let ids_of_day = world.values_mut().next().unwrap();
+        let id = ids_of_day.remove(17);
+        let narrow = Narrow { simulator: org.simulator.clone(), id: id.clone() };
+        let source = (through::settings(&org.simulator), Arc::new(narrow) as Arc<dyn Transport>);
+        let tables = ["conversations".to_owned()];
+        let report = through::export(source, protocol, range(FROM, TO), &org.lake(), Some(&tables), org.clock).await;
+        assert_eq!((report.totals.exit, report.totals.quarantined), (0, 1), "{:?}", report.errors);
+        assert_eq!(ids(&org.lake()), world, "{protocol}");
+        let kept = files(&org.lake().join("_convlake/quarantine"));
+        let lines: Vec<Value> = kept.values().map(|line| serde_json::from_slice(line).unwrap()).collect();
+        assert_eq!((lines.len(), lines[0]["reason"].as_str()), (1, Some("too_large")), "{lines:?}");
+        assert_eq!(lines[0]["raw"].as_str().unwrap(), json!({"conversationId": id}).to_string());
+    }
 }
