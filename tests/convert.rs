@@ -81,6 +81,7 @@ fn a_day_that_was_left_behind_and_comes_back_is_whole() {
     all.retain(|conversation| conversation != &late);
     let mut newer = first_day[5].clone();
     newer["externalTag"] = json!("came later");
+    all.insert(1, all[0].clone());
     all.extend([late, newer]);
 
     let convlake = Convlake::new();
@@ -91,6 +92,9 @@ fn a_day_that_was_left_behind_and_comes_back_is_whole() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("encoded ahead"), "no day was left behind: {}", run.stderr);
     assert_eq!(contents(&lake), made_of(page(&all)));
+    let ledger = ledger(&lake);
+    let counts = &ledger.day(DAYS[0].parse().unwrap()).unwrap().receipt.as_ref().unwrap().counts;
+    assert_eq!((counts.records, counts.conversations, counts.duplicates), (14, 12, 2));
 }
 
 #[test]

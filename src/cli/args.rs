@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::plan::Protocol;
 
-/// Beside it the process itself takes some 60 MiB.
+/// For what is counted: pages and rows in flight.
 const MEMORY_MIB: usize = 160;
 const MAX_BAD_PERCENT: u8 = 50;
 /// What a run that is killed has asked for in vain is at most this many slices: of 50, an eighth.

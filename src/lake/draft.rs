@@ -37,6 +37,14 @@ pub struct Drafted {
 }
 
 impl Drafted {
+    /// Counts what was left out of the draft `before`, whose rows are in this one.
+    pub(super) fn count_in(&mut self, before: &Drafted) {
+        self.records += before.duplicates + before.outside;
+        self.duplicates += before.duplicates;
+        self.outside += before.outside;
+        self.forgotten += before.forgotten;
+    }
+
     /// Whether drafting the day again, with a file for a table without rows where `wants_files`, would give the same.
     pub(super) fn holds(&self, covers: &Interval, without: &Forgotten, wants_files: bool) -> bool {
         self.covers == *covers && *self.without == *without && !(wants_files && self.files.is_empty())

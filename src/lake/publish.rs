@@ -143,7 +143,10 @@ impl Run {
                     }
                 };
                 let without = Arc::clone(&present.forgotten);
-                let drafted = self.drafted(day, &rows, covers, without, observed_at, present.has_files())?;
+                let mut drafted = self.drafted(day, &rows, covers, without, observed_at, present.has_files())?;
+                if let Some(before) = &observation.drafted {
+                    drafted.count_in(before);
+                }
                 stale.insert(Arc::new(drafted))
             }
         };
