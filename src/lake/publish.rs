@@ -159,9 +159,9 @@ impl Run {
         match decide::shrink(vanished.len(), before, observation.confirmed, observation.allow_vanished) {
             Shrink::Accepted => {}
             Shrink::Unconfirmed => {
-                return Ok(Step::End(Outcome::NeedsConfirmation { vanished: vanished.len() }));
+                return Ok(Step::Shrunk(Ok(Outcome::NeedsConfirmation { vanished: vanished.len() })));
             }
-            Shrink::Refused => return Err(decide::shrink_refused(vanished.len(), before)),
+            Shrink::Refused => return Ok(Step::Shrunk(Err(decide::shrink_refused(vanished.len(), before)))),
         }
         let mut receipt = self.receipt(observation, drafted, covers, &files, &vanished);
         if let (Some(winner), true) = (present.winner(), files.iter().all(|file| file.staged.is_none())) {

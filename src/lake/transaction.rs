@@ -53,6 +53,9 @@ pub(super) const SYNCS: usize = 8;
 pub(super) enum Step {
     /// There is nothing to commit.
     End(Outcome),
+    /// Nothing to commit, because the files that were found hold more: if they are not in the middle of another run's
+    /// swap.
+    Shrunk(Result<Outcome>),
     /// All of these, then this receipt.
     Commit(Vec<Built>, Receipt),
 }
@@ -114,6 +117,10 @@ impl Run {
             let present = Present::look(self, day, false)?;
             match prepare(&present)? {
                 Step::End(outcome) => Ok(Some(outcome)),
+                Step::Shrunk(verdict) => {
+                    let _committing = held.map_or_else(|| self.lake.committing(), Ok)?;
+                    (Present::look(self, day, false)? == present).then_some(verdict).transpose()
+                }
                 Step::Commit(files, receipt) => self.commit_on_disk(disk, &present, files, receipt, held),
             }
         };
@@ -213,6 +220,8 @@ impl Run {
         }
         let (files, receipt) = match prepare(&present)? {
             Step::End(outcome) => return Ok(Some(outcome)),
+            // A swap under way would be a newer run's, which has overtaken this one, or an older run's, which loses.
+            Step::Shrunk(verdict) => return verdict.map(Some),
             Step::Commit(files, receipt) => (files, receipt),
         };
         let mut changed = self.changed(&files);

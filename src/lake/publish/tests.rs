@@ -403,6 +403,24 @@ fn runs_that_publish_the_same_day_at_once_leave_the_newest() {
     assert_eq!((lab.rows(0, DATE), lab.receipt(DATE).unwrap().counts.conversations), (15, 15));
 }
 
+/// Whoever looks at a day without the lock may see the files of a run that has not come to its receipt.
+#[test]
+fn conversations_have_vanished_only_if_the_day_is_at_rest() {
+    let lab = Lab::new(3);
+    let older = lab.run(1);
+    let (seen, mut looks) = (lab.seen(DATE, 1, &recs(DATE, 11)), 0);
+    let outcome = older.transact(seen.day, seen.observed_at, |present| {
+        looks += 1;
+        if looks > 1 {
+            return older.prepare(&seen, present, &mut None);
+        }
+        lab.published(2, &lab.seen(DATE, 2, &recs(DATE, 12)));
+        Ok(Step::Shrunk(Ok(Outcome::NeedsConfirmation { vanished: 1 })))
+    });
+    assert!(matches!(outcome.unwrap(), Outcome::Superseded { .. }));
+    assert_eq!(looks, 2);
+}
+
 #[test]
 fn an_observation_of_another_day_is_a_bug() {
     let lab = Lab::new(1);
