@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The part of the budget that pages may fill.
 const PAGES_SHARE: usize = 4;
-/// The part that is left to what publishing takes beside the rows it publishes.
-const PUBLISHING_SHARE: usize = 5;
+/// The part that is left to what is not counted: rows that grow while a page is read, and what encoding takes beside
+/// the rows it encodes.
+const UNCOUNTED_SHARE: usize = 4;
 /// The part that rows never have to give way below, whoever else holds however much: runs of a few rows would cost
 /// more than they free.
 const ROWS_SHARE: usize = 4;
@@ -42,7 +43,7 @@ impl Memory {
         let permits = (bytes / PAGES_SHARE / PERMIT_BYTES).clamp(1, u32::MAX as usize >> 4);
         Memory {
             budget: Arc::new(Budget {
-                max: bytes - bytes / PUBLISHING_SHARE,
+                max: bytes - bytes / UNCOUNTED_SHARE,
                 held: AtomicUsize::new(0),
                 gatherers: AtomicUsize::new(0),
                 pages: Arc::new(Semaphore::new(permits)),
@@ -63,7 +64,13 @@ impl Memory {
         // The semaphore is never closed; without a permit the page would be let through uncounted.
         let room = Arc::clone(&self.budget.pages).acquire_many_owned(permits as u32).await.ok();
         let held = self.rows(page.len());
-        Bytes::from_owner(CountedPage { page, _held: held, _room: room })
+        Bytes::from_owner(Counted { bytes: page, _held: held, _room: room })
+    }
+
+    /// Rows that are read back from disk, as they stand there: they count as long as anyone holds a part of them.
+    pub fn block(&self, bytes: Vec<u8>) -> Bytes {
+        let held = self.rows(bytes.len());
+        Bytes::from_owner(Counted { bytes, _held: held, _room: None })
     }
 
     /// `bytes` of rows.
@@ -80,16 +87,16 @@ impl Memory {
     }
 }
 
-/// A page that is counted.
-struct CountedPage {
-    page: Bytes,
+/// Bytes that are counted.
+struct Counted<B> {
+    bytes: B,
     _held: Held,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-impl AsRef<[u8]> for CountedPage {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Counted<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.page
+        self.bytes.as_ref()
     }
 }
 
@@ -184,7 +191,10 @@ mod tests {
         assert_eq!(memory.held(), 30);
         rows.set(2);
         assert_eq!((memory.held(), rows.bytes()), (17, 2));
+        let block = memory.block(vec![0; 7]).slice(2..3);
         drop((rows, copy));
+        assert_eq!(memory.held(), 7);
+        drop(block);
         assert_eq!(memory.held(), 0);
     }
 
@@ -211,12 +221,12 @@ mod tests {
     fn who_holds_much_of_too_much_spills() {
         let memory = Memory::new(100);
         let (one, two) = (memory.gatherer(), memory.gatherer());
-        let mut rows = memory.rows(80);
-        assert!(!one.must_spill(80), "a fifth is left to publishing");
+        let mut rows = memory.rows(75);
+        assert!(!one.must_spill(75), "a fourth is left");
         rows.grow(1);
-        assert!(one.must_spill(71) && two.must_spill(10) && !two.must_spill(9) && !two.must_spill(0));
+        assert!(one.must_spill(67) && two.must_spill(9) && !two.must_spill(8) && !two.must_spill(0));
         drop(one);
-        assert!(!two.must_spill(19) && two.must_spill(20), "alone it waits for more");
+        assert!(!two.must_spill(17) && two.must_spill(18), "alone it waits for more");
         assert!(!two.must_spill(0));
     }
 }

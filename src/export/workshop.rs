@@ -170,7 +170,12 @@ impl Workshop {
         frontier.done(done.page, done.rows.days.iter().map(|batch| batch.day));
         harvest.add(done.chain, done.rows, done.foreign)?;
         if let Some(behind) = behind {
-            for day in frontier.left_behind() {
+            let days = frontier.left_behind();
+            if days.iter().any(|day| harvest.has_runs(*day)) {
+                // To encode such a day its runs are read back: the rest of it must not be in memory as well.
+                self.spill(harvest).await?;
+            }
+            for day in days {
                 behind.send((day, harvest.take(day))).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
             }
         }

@@ -49,7 +49,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn spilled(rows: impl IntoIterator<Item = DayBatch>) -> DayRows {
     let temp = tempfile::tempdir().unwrap();
-    let spill = Spill::new(temp.path()).unwrap();
+    let spill = Spill::new(temp.path(), &Memory::new(1 << 20)).unwrap();
     let mut day = DayRows::default();
     for batch in rows {
         day.batches.push(batch);
@@ -67,8 +67,8 @@ proptest! {
         let (specs, day) = (specs(2), day(DATE));
         let covers = if half { day.interval().halves().unwrap().0 } else { day.interval() };
         let temp = tempfile::tempdir().unwrap();
-        let spill = Spill::new(temp.path()).unwrap();
         let memory = Memory::new(1 << 20);
+        let spill = Spill::new(temp.path(), &memory).unwrap();
         let (mut rows, mut arrived, mut left) = (DayRows::default(), Vec::<Rec>::new(), recs.as_slice());
         for act in acts {
             match act {
