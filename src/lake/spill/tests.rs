@@ -110,14 +110,14 @@ fn many_runs_become_few_and_the_day_stays_the_same() {
 fn long_runs_are_read_block_by_block() {
     let (specs, day) = (specs(2), day(DATE));
     let rec = |n: usize| Rec::new(day, &format!("id-{n}"), (n % 86_400) as i64, (0, 1, n as u32), n % 3);
-    let all: Vec<Rec> = (0..20_000).map(rec).collect();
-    let rows = spilled([batch(day, &specs, &all[10_000..]), batch(day, &specs, &all[..10_000])]);
+    let all: Vec<Rec> = (0..40_000).map(rec).collect();
+    let rows = spilled([batch(day, &specs, &all[20_000..]), batch(day, &specs, &all[..20_000])]);
     let whole = DayRows::from(vec![batch(day, &specs, &all)]);
     let specs = &specs;
     let rows_a_piece = |rows: &DayRows| -> Vec<usize> {
         let day = assemble(specs, rows, &day.interval()).unwrap();
         day.tables[1].pieces().map(|piece| piece.unwrap().rows.len()).collect()
     };
-    assert!(rows_a_piece(&rows).iter().all(|rows| *rows < 5_000), "a block is a part of its run");
+    assert!(rows_a_piece(&rows).iter().all(|rows| *rows < 15_000), "a block is a part of its run");
     assert_eq!(made(&rows, &self::day(DATE).interval()), made(&whole, &self::day(DATE).interval()));
 }
