@@ -9,6 +9,11 @@ use convlake::cli::{self, Cli, Console, Environment};
 use convlake::error::{Error, Kind};
 use tokio::sync::oneshot;
 
+/// Rows come from some threads and are given back by others, in all sizes: the system's allocator keeps up to half as
+/// much again for itself.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long tasks that were given up may take to clean up behind themselves.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
