@@ -73,6 +73,11 @@ impl Memory {
         held
     }
 
+    /// What each of those who gather rows may take of `bytes` that are for all of them.
+    pub fn share(&self, bytes: usize) -> usize {
+        bytes / self.budget.gatherers.load(Ordering::Relaxed).max(1)
+    }
+
     /// Someone who gathers rows, for as long as it is kept.
     pub fn gatherer(&self) -> Gatherer {
         self.budget.gatherers.fetch_add(1, Ordering::Relaxed);
