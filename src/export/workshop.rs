@@ -1,6 +1,6 @@
 //! Where pages become rows: tokio waits for pages, rayon flattens them, and both are bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,8 +24,11 @@ use crate::time::{Day, Timestamp};
 /// Pages of one slice that may wait for the workshop.
 pub(super) const PAGES_WAITING_MAX: usize = 2;
 
-/// The memory that the rows of open sheets may take before they are handed out, all slices together: on each bench as
-/// much. Records in disorder are of many days, so the more of them a sheet has, the fewer and larger are the batches.
+/// A sheet is handed out when its days have so many records on average: fewer make many small arrays, more only take
+/// memory. Records in order have them with every page.
+const RECORDS_A_DAY: usize = 64;
+/// The memory that open sheets may take before they are handed out whatever they have, those of all slices together
+/// on each bench.
 const SHEETS_BYTES: usize = 8 << 20;
 
 /// A sheet of one slice.
@@ -33,6 +36,8 @@ struct Open {
     sheet: Sheet,
     /// The pages that are in it, by their number among all pages of the input.
     pages: Vec<u64>,
+    /// The days of its records.
+    days: BTreeSet<Day>,
     held: Held,
 }
 
@@ -43,6 +48,11 @@ struct Cut {
 }
 
 impl Open {
+    /// Whether it holds what makes batches worth having, or more than `most` bytes.
+    fn is_full(&self, most: usize) -> bool {
+        self.sheet.records() >= self.days.len() * RECORDS_A_DAY || self.held.bytes() >= most
+    }
+
     fn cut(self, flattener: &Flattener) -> Result<Cut> {
         Ok(Cut { pages: self.pages, days: flattener.cut(self.sheet)? })
     }
@@ -212,8 +222,12 @@ impl Workshop {
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
         let number = gathering.frontier.begin();
         let open = gathering.open.pop_first().map(|(_, open)| open);
-        let mut open =
-            open.unwrap_or_else(|| Open { sheet: flattener.sheet(), pages: Vec::new(), held: self.memory.rows(0) });
+        let mut open = open.unwrap_or_else(|| Open {
+            sheet: flattener.sheet(),
+            pages: Vec::new(),
+            days: BTreeSet::new(),
+            held: self.memory.rows(0),
+        });
         let most = self.memory.share(SHEETS_BYTES);
         // spawn_blocking around the pool: tokio's paused clock stands still while a blocking task runs.
         working.spawn_blocking(move || {
@@ -225,9 +239,9 @@ impl Workshop {
                 read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
                 let foreign = owner.foreign(&read, &page);
                 open.pages.push(number);
+                open.days.extend(&read.days);
                 open.held.set(open.sheet.bytes());
-                let full = open.held.bytes() >= most;
-                let rows = if full { Rows::Cut(open.cut(&flattener)?) } else { Rows::Open(open) };
+                let rows = if open.is_full(most) { Rows::Cut(open.cut(&flattener)?) } else { Rows::Open(open) };
                 Ok(Flattened { number, chain: page.chain, read, rows, foreign })
             });
             drop(bench);

@@ -95,13 +95,18 @@ impl<'c> Placed<'c> {
         for (part, shift) in &self.parts {
             let start = end(part.start);
             let shifted = total - start;
-            for value in part.clone() {
-                let row = self.rows[value].wrapping_add(*shift) as usize;
-                if offsets.len() <= row {
-                    let before = offsets[offsets.len() - 1];
-                    offsets.resize(row + 1, before);
+            let offset = |&end: &E| (end.into() + shifted) as i32;
+            if self.is_full() {
+                offsets.extend(ends[part.clone()].iter().map(offset));
+            } else {
+                for (row, end) in self.rows[part.clone()].iter().zip(&ends[part.clone()]) {
+                    let row = row.wrapping_add(*shift) as usize;
+                    if offsets.len() <= row {
+                        let before = offsets[offsets.len() - 1];
+                        offsets.resize(row + 1, before);
+                    }
+                    offsets.push(offset(end));
                 }
-                offsets.push((ends[value].into() + shifted) as i32);
             }
             total = end(part.end) + shifted;
             taken.push(narrow(start)? as u32..narrow(end(part.end))? as u32);

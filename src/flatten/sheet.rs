@@ -28,6 +28,11 @@ impl Sheet {
         Sheet { scratch: Scratch::new(plan), keys: Vec::new(), text: 0 }
     }
 
+    /// The number of records.
+    pub fn records(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Memory held by the records, in bytes. Room for more that was there before is not counted.
     pub fn bytes(&self) -> usize {
         let columns: usize = self.scratch.columns.iter().map(Grows::bytes).sum();
