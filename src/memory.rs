@@ -219,8 +219,10 @@ mod tests {
         let mut rows = memory.rows(80);
         assert!(!one.must_spill(80), "a fifth is left to publishing");
         rows.grow(1);
+        assert_eq!(memory.share(9), 4);
         assert!(one.must_spill(71) && two.must_spill(10) && !two.must_spill(9) && !two.must_spill(0));
         drop(one);
+        assert_eq!(memory.share(9), 9);
         assert!(!two.must_spill(19) && two.must_spill(20), "alone it waits for more");
         assert!(!two.must_spill(0));
     }
