@@ -60,7 +60,7 @@ impl Open {
 
 /// Where the rows of a page are.
 enum Rows {
-    Open(Open),
+    Open(Box<Open>),
     Cut(Cut),
 }
 
@@ -110,7 +110,7 @@ struct Gathering {
     frontier: Frontier,
     /// Sheets that are not in work, by the first page that is in them. The oldest one takes the next page: days whose
     /// rows are in it wait for it.
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<u64, Box<Open>>,
     behind: Option<mpsc::Sender<(Day, DayRows)>>,
 }
 
@@ -222,11 +222,9 @@ impl Workshop {
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
         let number = gathering.frontier.begin();
         let open = gathering.open.pop_first().map(|(_, open)| open);
-        let mut open = open.unwrap_or_else(|| Open {
-            sheet: flattener.sheet(),
-            pages: Vec::new(),
-            days: BTreeSet::new(),
-            held: self.memory.rows(0),
+        let mut open = open.unwrap_or_else(|| {
+            let sheet = flattener.sheet();
+            Box::new(Open { sheet, pages: Vec::new(), days: BTreeSet::new(), held: self.memory.rows(0) })
         });
         let most = self.memory.share(SHEETS_BYTES);
         // spawn_blocking around the pool: tokio's paused clock stands still while a blocking task runs.
