@@ -99,6 +99,11 @@ impl Memory {
         held
     }
 
+    /// What each of those who gather rows may take of `bytes` that are for all of them.
+    pub fn share(&self, bytes: usize) -> usize {
+        bytes / self.budget.gatherers.load(Ordering::Relaxed).max(1)
+    }
+
     /// Someone who gathers rows, for as long as it is kept.
     pub fn gatherer(&self) -> Gatherer {
         self.budget.gatherers.fetch_add(1, Ordering::Relaxed);
@@ -286,8 +291,10 @@ mod tests {
         let mut rows = memory.rows(75);
         assert!(!one.must_spill(75), "a fourth is left");
         rows.grow(1);
+        assert_eq!(memory.share(9), 4);
         assert!(one.must_spill(67) && two.must_spill(9) && !two.must_spill(8) && !two.must_spill(0));
         drop(one);
+        assert_eq!(memory.share(9), 9);
         assert!(!two.must_spill(17) && two.must_spill(18), "alone it waits for more");
         assert!(!two.must_spill(0));
     }

@@ -12,7 +12,7 @@ const PAGES_BEHIND: u64 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Frontier {
     pages: u64,
-    /// Pages that have begun and are not done.
+    /// Pages that have begun and are not done: until then rows of theirs may be in an open sheet.
     under_way: BTreeSet<u64>,
     /// Days that are not left behind, with the last page that touched them.
     open: BTreeMap<Day, u64>,
@@ -26,11 +26,17 @@ impl Frontier {
         self.pages
     }
 
-    /// A page is done; it had records of `days`.
-    pub(super) fn done(&mut self, page: u64, days: impl IntoIterator<Item = Day>) {
-        self.under_way.remove(&page);
-        for day in days {
+    /// A page has records of `days`.
+    pub(super) fn touched(&mut self, page: u64, days: &BTreeSet<Day>) {
+        for &day in days {
             self.open.entry(day).and_modify(|last| *last = page.max(*last)).or_insert(page);
+        }
+    }
+
+    /// The rows of `pages` are with their days.
+    pub(super) fn done(&mut self, pages: impl IntoIterator<Item = u64>) {
+        for page in pages {
+            self.under_way.remove(&page);
         }
     }
 
@@ -51,19 +57,40 @@ mod tests {
         Day::of_micros(n * 86_400_000_000).unwrap()
     }
 
+    /// A page that has been read; its rows are not with their days yet.
+    fn read(frontier: &mut Frontier, days: &[i64]) -> u64 {
+        let page = frontier.begin();
+        frontier.touched(page, &days.iter().map(|&n| day(n)).collect());
+        page
+    }
+
     #[test]
     fn a_day_is_left_behind_when_all_pages_for_long_are_done_without_it() {
         let mut frontier = Frontier::default();
         for n in 1..=PAGES_BEHIND {
-            let page = frontier.begin();
-            frontier.done(page, [day(if n == 1 { 0 } else { 1 })]);
+            let page = read(&mut frontier, &[if n == 1 { 0 } else { 1 }]);
+            frontier.done([page]);
         }
         let slow = frontier.begin();
-        let quick = frontier.begin();
-        frontier.done(quick, [day(1)]);
+        let quick = read(&mut frontier, &[1]);
+        frontier.done([quick]);
         assert_eq!(frontier.left_behind(), [], "a page that stands nearer is not done");
-        frontier.done(slow, [day(1)]);
+        frontier.touched(slow, &[day(1)].into());
+        frontier.done([slow]);
         assert_eq!(frontier.left_behind(), [day(0)]);
         assert_eq!(frontier.left_behind(), [], "it is told once");
+    }
+
+    #[test]
+    fn a_day_with_rows_in_an_open_sheet_is_not_left_behind() {
+        let mut frontier = Frontier::default();
+        let sheet = read(&mut frontier, &[0, 1]);
+        for _ in 0..2 * PAGES_BEHIND {
+            let page = read(&mut frontier, &[1]);
+            frontier.done([page]);
+        }
+        assert_eq!(frontier.left_behind(), []);
+        frontier.done([sheet]);
+        assert_eq!(frontier.left_behind(), [day(0)]);
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::flatten::batch::{BadReason, BadRecord, FlatPage, Position};
+use crate::flatten::batch::{BadReason, BadRecord, DayBatch, PageRead, Position};
 use crate::lake::day_rows::DayRows;
 use crate::lake::spill::Spill;
 use crate::memory::{Gatherer, Memory};
@@ -68,21 +68,21 @@ impl Harvest {
         }
     }
 
-    /// Takes in a flattened page of `chain`, and what was on it of other days.
-    pub(super) fn add(&mut self, chain: u32, page: FlatPage, foreign: Foreign) -> Result<()> {
+    /// Takes in what was on a page of `chain` beside the rows of its days.
+    pub(super) fn saw(&mut self, chain: u32, page: PageRead, foreign: Foreign) {
         let seen = self.seen.entry(chain).or_default();
-        for batch in page.days {
-            seen.records += batch.keys.len() as u64;
-            self.days.entry(batch.day).or_default().push(batch, &self.memory)?;
-        }
-        seen.records += foreign.records + page.bad.len() as u64;
+        seen.records += page.records;
         seen.out_of_window += foreign.records;
         later(&mut seen.active, foreign.active);
         for (path, count) in page.unknown {
             *seen.unknown.entry(path).or_default() += count;
         }
         self.bad.extend(page.bad);
-        Ok(())
+    }
+
+    /// Takes in rows.
+    pub(super) fn add(&mut self, days: Vec<DayBatch>) -> Result<()> {
+        days.into_iter().try_for_each(|batch| self.days.entry(batch.day).or_default().push(batch, &self.memory))
     }
 
     /// Takes in a record that was never received: what is kept is where it stood, and its id where that is known.
@@ -112,9 +112,10 @@ impl Harvest {
         self.seen.keys().next_back().map_or(0, |chain| chain + 1)
     }
 
-    /// Whether the run's memory is full and the rows that are held here have to go to disk.
-    pub(super) fn must_spill(&self) -> bool {
-        self.gatherer.must_spill(self.days.values().map(|rows| rows.held.bytes()).sum())
+    /// Whether the run's memory is full and the rows that are held here have to go to disk, with `more` bytes of the
+    /// same slice.
+    pub(super) fn must_spill(&self, more: usize) -> bool {
+        self.gatherer.must_spill(more + self.days.values().map(|rows| rows.held.bytes()).sum::<usize>())
     }
 
     /// Whether some of the rows are on disk.

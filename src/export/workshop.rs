@@ -1,10 +1,12 @@
 //! Where pages become rows: tokio waits for pages, rayon flattens them, and both are bounded.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::DateTime;
+use rayon::iter::{ParallelBridge, ParallelIterator};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -12,22 +14,63 @@ use super::frontier::Frontier;
 use super::harvest::{Foreign, Harvest};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
-use crate::flatten::batch::FlatPage;
-use crate::flatten::{Flattener, last_activity};
+use crate::flatten::batch::{DayBatch, PageRead};
+use crate::flatten::{Flattener, Sheet, last_activity};
 use crate::lake::day_rows::DayRows;
-use crate::memory::Memory;
+use crate::memory::{Held, Memory};
 use crate::plan::Slice;
 use crate::time::{Day, Timestamp};
 
 /// Pages of one slice that may wait for the workshop.
 pub(super) const PAGES_WAITING_MAX: usize = 2;
 
+/// A sheet is handed out when its days have so many records on average: fewer make many small arrays, more only take
+/// memory. Records in order have them with every page.
+const RECORDS_A_DAY: usize = 64;
+/// The memory that open sheets may take before they are handed out whatever they have, those of all slices together
+/// on each bench.
+const SHEETS_BYTES: usize = 8 << 20;
+
+/// A sheet of one slice.
+struct Open {
+    sheet: Sheet,
+    /// The pages that are in it, by their number among all pages of the input.
+    pages: Vec<u64>,
+    /// The days of its records.
+    days: BTreeSet<Day>,
+    held: Held,
+}
+
+/// What a sheet became.
+struct Cut {
+    pages: Vec<u64>,
+    days: Vec<DayBatch>,
+}
+
+impl Open {
+    /// Whether it holds what makes batches worth having, or more than `most` bytes.
+    fn is_full(&self, most: usize) -> bool {
+        self.sheet.records() >= self.days.len() * RECORDS_A_DAY || self.held.bytes() >= most
+    }
+
+    fn cut(self, flattener: &Flattener) -> Result<Cut> {
+        Ok(Cut { pages: self.pages, days: flattener.cut(self.sheet)? })
+    }
+}
+
+/// Where the rows of a page are.
+enum Rows {
+    Open(Box<Open>),
+    Cut(Cut),
+}
+
 /// What a page became.
 struct Flattened {
     /// Its number among all pages of the input.
-    page: u64,
+    number: u64,
     chain: u32,
-    rows: FlatPage,
+    read: PageRead,
+    rows: Rows,
     /// What it brought of other days.
     foreign: Foreign,
 }
@@ -42,18 +85,20 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Takes the rows of other days out of a flattened page; what is left of them is when they were active.
-    fn disown(&self, flat: &mut FlatPage, page: &Page) -> Foreign {
-        let mut foreign = Foreign::default();
-        let Some(slice) = self.slice else { return foreign };
-        let raw = |index: u32| page.body.get(page.records.get(index as usize)?.clone());
+    fn wants(&self, day: Day) -> bool {
+        self.slice.is_none_or(|slice| slice.owns(day))
+    }
+
+    /// What is left of the records of other days: when they were active.
+    fn foreign(&self, read: &PageRead, page: &Page) -> Foreign {
+        let mut foreign = Foreign { records: read.unwanted.len() as u64, ..Foreign::default() };
         let now = self.now.timestamp_micros();
-        for batch in flat.days.extract_if(.., |batch| !slice.owns(batch.day)) {
-            foreign.records += batch.keys.len() as u64;
-            let records = batch.keys.iter().filter_map(|key| raw(key.position.index));
-            let latest = records.filter_map(|raw| last_activity(raw, now)).max();
-            let latest = latest.and_then(DateTime::from_timestamp_micros);
-            foreign.active.extend(latest.map(|at| (batch.day, at)));
+        for &(day, index) in &read.unwanted {
+            let raw = page.records.get(index as usize).and_then(|range| page.body.get(range.clone()));
+            let latest = raw.and_then(|raw| last_activity(raw, now)).and_then(DateTime::from_timestamp_micros);
+            if let Some(at) = latest {
+                foreign.active.entry(day).and_modify(|latest| *latest = at.max(*latest)).or_insert(at);
+            }
         }
         foreign
     }
@@ -63,7 +108,22 @@ impl Owner {
 struct Gathering {
     harvest: Harvest,
     frontier: Frontier,
+    /// Sheets that are not in work, by the first page that is in them. The oldest one takes the next page: days whose
+    /// rows are in it wait for it.
+    open: BTreeMap<u64, Box<Open>>,
     behind: Option<mpsc::Sender<(Day, DayRows)>>,
+}
+
+impl Gathering {
+    fn must_spill(&self) -> bool {
+        self.harvest.must_spill(self.open.values().map(|open| open.held.bytes()).sum())
+    }
+
+    /// Takes in the rows of a sheet.
+    fn add(&mut self, cut: Cut) -> Result<()> {
+        self.frontier.done(cut.pages);
+        self.harvest.add(cut.days)
+    }
 }
 
 /// The run's processors and memory.
@@ -107,21 +167,23 @@ impl Workshop {
         seen: impl Fn(u64),
         behind: Option<mpsc::Sender<(Day, DayRows)>>,
     ) -> Result<Harvest> {
-        let mut gathering = Gathering { harvest: Harvest::new(&self.memory), frontier: Frontier::default(), behind };
+        let (harvest, frontier) = (Harvest::new(&self.memory), Frontier::default());
+        let mut gathering = Gathering { harvest, frontier, open: BTreeMap::new(), behind };
         let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
         loop {
             tokio::select! {
                 Some(done) = working.join_next() => self.collect(&mut gathering, done).await?,
-                delivery = pages.recv() => match delivery {
+                // Every page in work has a sheet: there shall be no more of them than benches.
+                delivery = pages.recv(), if working.len() <= self.pool.current_num_threads() => match delivery {
                     Some(Delivery::Page(page)) => {
                         seen(page.records.len() as u64);
-                        self.start(&mut working, gathering.frontier.begin(), page, owner).await?;
+                        self.start(&mut working, &mut gathering, page, owner).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
                             self.collect(&mut gathering, done).await?;
                         }
-                        self.spill(&mut gathering.harvest).await?;
+                        self.spill(&mut gathering).await?;
                         gathering.harvest.forget(chain);
                     }
                     Some(Delivery::TooLarge { chain, number, id }) => gathering.harvest.set_aside(chain, number, id),
@@ -133,12 +195,15 @@ impl Workshop {
         while let Some(done) = working.join_next().await {
             self.collect(&mut gathering, done).await?;
         }
-        let mut harvest = gathering.harvest;
-        if harvest.has_spilled() {
+        // What is left is published at once.
+        gathering.behind = None;
+        if gathering.harvest.has_spilled() {
             // The days are read back a block at a time: the memory is for that, and for others.
-            self.spill(&mut harvest).await?;
+            self.spill(&mut gathering).await?;
+        } else {
+            self.cut(&mut gathering).await?;
         }
-        Ok(harvest)
+        Ok(gathering.harvest)
     }
 
     /// Begins to flatten a page as soon as a bench is free; until then the slice's channel fills and its fetching
@@ -146,51 +211,95 @@ impl Workshop {
     async fn start(
         &self,
         working: &mut JoinSet<Result<Flattened>>,
-        number: u64,
+        gathering: &mut Gathering,
         page: Page,
         owner: Owner,
     ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
+        let number = gathering.frontier.begin();
+        let open = gathering.open.pop_first().map(|(_, open)| open);
+        let mut open = open.unwrap_or_else(|| {
+            let sheet = flattener.sheet();
+            Box::new(Open { sheet, pages: Vec::new(), days: BTreeSet::new(), held: self.memory.rows(0) })
+        });
+        let most = self.memory.share(SHEETS_BYTES);
         // spawn_blocking around the pool: tokio's paused clock stands still while a blocking task runs.
         working.spawn_blocking(move || {
-            let flat = pool.install(|| flattener.flatten(page.chain, page.number, page.records()));
+            let flattened = pool.install(move || {
+                let wants = |day| owner.wants(day);
+                let read = flattener.read(&mut open.sheet, page.chain, page.number, page.records(), wants);
+                let mut read = read.context(|| format!("page {}", page.number))?;
+                // What stays of a page must not keep all of it.
+                read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
+                let foreign = owner.foreign(&read, &page);
+                open.pages.push(number);
+                open.days.extend(&read.days);
+                open.held.set(open.sheet.bytes());
+                let rows = if open.is_full(most) { Rows::Cut(open.cut(&flattener)?) } else { Rows::Open(open) };
+                Ok(Flattened { number, chain: page.chain, read, rows, foreign })
+            });
             drop(bench);
-            let mut flat = flat.context(|| format!("page {}", page.number))?;
-            // What stays of a page must not keep all of it.
-            flat.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
-            let foreign = owner.disown(&mut flat, &page);
-            Ok(Flattened { page: number, chain: page.chain, rows: flat, foreign })
+            flattened
         });
         Ok(())
     }
 
     async fn collect(
         &self,
-        Gathering { harvest, frontier, behind }: &mut Gathering,
+        gathering: &mut Gathering,
         done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
     ) -> Result<()> {
         let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
-        frontier.done(done.page, done.rows.days.iter().map(|batch| batch.day));
-        harvest.add(done.chain, done.rows, done.foreign)?;
-        if let Some(behind) = behind {
-            let days = frontier.left_behind();
-            if days.iter().any(|day| harvest.has_runs(*day)) {
-                // To encode such a day its runs are read back: the rest of it must not be in memory as well.
-                self.spill(harvest).await?;
-            }
-            for day in days {
-                behind.send((day, harvest.take(day))).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
-            }
+        gathering.frontier.touched(done.number, &done.read.days);
+        gathering.harvest.saw(done.chain, done.read, done.foreign);
+        match done.rows {
+            Rows::Open(open) => drop(gathering.open.insert(open.pages.first().copied().unwrap_or(done.number), open)),
+            Rows::Cut(cut) => gathering.add(cut)?,
         }
-        if harvest.must_spill() { self.spill(harvest).await } else { Ok(()) }
+        self.leave(gathering).await?;
+        if gathering.must_spill() { self.spill(gathering).await } else { Ok(()) }
     }
 
-    async fn spill(&self, harvest: &mut Harvest) -> Result<()> {
-        let mut full = std::mem::replace(harvest, Harvest::new(&self.memory));
+    /// Hands out the rows of all open sheets.
+    async fn cut(&self, gathering: &mut Gathering) -> Result<()> {
+        let open = std::mem::take(&mut gathering.open);
+        if open.is_empty() {
+            return Ok(());
+        }
+        let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
+        let cut = move || {
+            let cut = || open.into_values().par_bridge().map(|open| open.cut(&flattener)).collect::<Result<Vec<_>>>();
+            pool.install(cut)
+        };
+        let cut = tokio::task::spawn_blocking(cut).await;
+        for cut in cut.map_err(|e| Error::bug("rows could not be handed out").source(e))?? {
+            gathering.add(cut)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the days on their way that the input has left behind.
+    async fn leave(&self, gathering: &mut Gathering) -> Result<()> {
+        let Some(behind) = gathering.behind.clone() else { return Ok(()) };
+        let days = gathering.frontier.left_behind();
+        if days.iter().any(|day| gathering.harvest.has_runs(*day)) {
+            // To encode such a day its runs are read back: the rest of it must not be in memory as well.
+            self.spill(gathering).await?;
+        }
+        for day in days {
+            let rows = gathering.harvest.take(day);
+            behind.send((day, rows)).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
+        }
+        Ok(())
+    }
+
+    async fn spill(&self, gathering: &mut Gathering) -> Result<()> {
+        self.cut(gathering).await?;
+        let mut full = std::mem::replace(&mut gathering.harvest, Harvest::new(&self.memory));
         let directory = self.spill_directory.clone();
         let spilled = tokio::task::spawn_blocking(move || full.spill(&directory).map(|()| full)).await;
-        *harvest = spilled.map_err(|e| Error::bug("rows could not be spilled").source(e))??;
+        gathering.harvest = spilled.map_err(|e| Error::bug("rows could not be spilled").source(e))??;
         Ok(())
     }
 }

@@ -29,8 +29,13 @@ struct Placed<'c> {
 
 impl<'c> Placed<'c> {
     fn new(rows: &'c [u32], spans: &[Rows]) -> Placed<'c> {
-        let (mut len, mut values) = (0_u32, 0);
-        let before = |row: u32| rows.partition_point(|&at| at < row);
+        let (mut len, mut values, mut at) = (0_u32, 0, 0);
+        // A row has one value at most: if the last one stands in its own place, so do all of them.
+        let full = rows.last().is_none_or(|&last| last as usize + 1 == rows.len());
+        let mut before = |row: u32| {
+            at = if full { rows.len().min(row as usize) } else { before(rows, at, row) };
+            at
+        };
         let part = |span: &Rows| {
             let part = before(span.start)..before(span.end);
             let shift = len.wrapping_sub(span.start);
@@ -83,20 +88,25 @@ impl<'c> Placed<'c> {
     /// And which spans of that are taken.
     fn offsets<E: Copy + Into<i64>>(&self, ends: &[E]) -> Result<(OffsetBuffer<i32>, Vec<Rows>)> {
         let end = |values: usize| values.checked_sub(1).map_or(0, |last| ends[last].into());
-        let narrow = |offset: i64| i32::try_from(offset).map_err(|e| Error::bug("a page grew too large").source(e));
+        let narrow = |offset: i64| i32::try_from(offset).map_err(|e| Error::bug("a sheet grew too large").source(e));
         let (mut offsets, mut taken) = (Vec::with_capacity(self.len + 1), Vec::with_capacity(self.parts.len()));
         let mut total = 0;
         offsets.push(0);
         for (part, shift) in &self.parts {
             let start = end(part.start);
             let shifted = total - start;
-            for value in part.clone() {
-                let row = self.rows[value].wrapping_add(*shift) as usize;
-                if offsets.len() <= row {
-                    let before = offsets[offsets.len() - 1];
-                    offsets.resize(row + 1, before);
+            let offset = |&end: &E| (end.into() + shifted) as i32;
+            if self.is_full() {
+                offsets.extend(ends[part.clone()].iter().map(offset));
+            } else {
+                for (row, end) in self.rows[part.clone()].iter().zip(&ends[part.clone()]) {
+                    let row = row.wrapping_add(*shift) as usize;
+                    if offsets.len() <= row {
+                        let before = offsets[offsets.len() - 1];
+                        offsets.resize(row + 1, before);
+                    }
+                    offsets.push(offset(end));
                 }
-                offsets.push((ends[value].into() + shifted) as i32);
             }
             total = end(part.end) + shifted;
             taken.push(narrow(start)? as u32..narrow(end(part.end))? as u32);
@@ -106,7 +116,18 @@ impl<'c> Placed<'c> {
     }
 }
 
-/// The array of the rows in `spans`; `None` when none of them has a value.
+/// How many of `rows` are before `row`, at least `from`: likely not many more.
+fn before(rows: &[u32], from: usize, row: u32) -> usize {
+    let (mut from, mut step) = (from, 1);
+    while rows.get(from + step).is_some_and(|&at| at < row) {
+        from += step;
+        step *= 2;
+    }
+    let near = &rows[from..rows.len().min(from + step)];
+    from + near.partition_point(|&at| at < row)
+}
+
+/// The array of the rows in `spans`, which ascend; `None` when none of them has a value.
 pub(super) fn array(column: &Column, spans: &[Rows]) -> Result<Option<ArrayRef>> {
     let placed = Placed::new(column.rows(), spans);
     if placed.values == 0 {

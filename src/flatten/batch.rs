@@ -1,5 +1,6 @@
 //! What flattening hands to the lake: rows by owner day, and the records that could not become rows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub struct TableRows {
     pub offsets: Vec<u32>,
 }
 
-/// The records of one page that one UTC day owns, flattened. Records stand in page order, duplicates included.
+/// Records that one UTC day owns, flattened. They stand in the order in which they were read, duplicates included.
 #[derive(Clone, Debug)]
 pub struct DayBatch {
     /// The owner: the UTC day of every record's `conversation_start`.
@@ -107,8 +108,23 @@ pub struct FlatPage {
     pub days: Vec<DayBatch>,
     /// Records set aside.
     pub bad: Vec<BadRecord>,
+    /// See [`PageRead::unknown`].
+    pub unknown: BTreeMap<String, u64>,
+}
+
+/// What was on a page beside the rows that went into a sheet.
+#[derive(Clone, Debug, Default)]
+pub struct PageRead {
+    /// Its records; each is in the sheet, unwanted, or bad.
+    pub records: u64,
+    /// The days of those in the sheet.
+    pub days: BTreeSet<Day>,
+    /// Records of days that are not wanted, by their place on the page.
+    pub unwanted: Vec<(Day, u32)>,
+    /// Records set aside.
+    pub bad: Vec<BadRecord>,
     /// Fields that the schema does not know and values of another type than the schema says, by table and path
     /// (`sessions.someNewField`), and metrics without a column (`sessions.metrics.tNew`), with their number. Names
     /// only, never values: what does not look like a name is counted as `?`.
-    pub unknown: std::collections::BTreeMap<String, u64>,
+    pub unknown: BTreeMap<String, u64>,
 }

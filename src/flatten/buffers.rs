@@ -1,6 +1,6 @@
 //! Growing columns. Each keeps the rows that have a value beside the values, so that a row which brings nothing to a
 //! column costs nothing, and what a bad record has put in is taken out again by cutting the end off.
-//! They are reused page after page.
+//! They are reused time after time.
 
 use super::cursor::Text;
 use super::schema::ColumnType;
@@ -16,7 +16,7 @@ pub(super) struct Fixed<T> {
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     pub(super) rows: Vec<u32>,
-    /// Where in `bytes` each text ends. A page has less than 2 GiB.
+    /// Where in `bytes` each text ends. A sheet has less than 2 GiB.
     pub(super) ends: Vec<i32>,
     pub(super) bytes: Vec<u8>,
 }
@@ -54,6 +54,8 @@ pub(super) enum Column {
 pub(super) trait Grows {
     /// Takes out the values of row `row` and all behind it.
     fn cut(&mut self, row: u32);
+    /// Memory held by what has grown.
+    fn bytes(&self) -> usize;
 }
 
 impl<T> Default for Fixed<T> {
@@ -129,6 +131,10 @@ impl<T> Grows for Fixed<T> {
         self.rows.truncate(kept);
         self.values.truncate(kept);
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.rows.as_slice()) + size_of_val(self.values.as_slice())
+    }
 }
 
 impl Grows for Texts {
@@ -138,12 +144,20 @@ impl Grows for Texts {
         self.ends.truncate(kept);
         self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.rows.as_slice()) + size_of_val(self.ends.as_slice()) + self.bytes.len()
+    }
 }
 
 impl Grows for Entries {
     fn cut(&mut self, row: u32) {
         self.names.cut(row);
         self.values.cut(row);
+    }
+
+    fn bytes(&self) -> usize {
+        self.names.bytes() + self.values.bytes()
     }
 }
 
@@ -153,6 +167,10 @@ impl<I: Grows> Grows for Lists<I> {
         self.rows.truncate(kept);
         self.ends.truncate(kept);
         self.items.cut(self.next_item());
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.rows.as_slice()) + size_of_val(self.ends.as_slice()) + self.items.bytes()
     }
 }
 
@@ -166,6 +184,18 @@ impl Grows for Column {
             Column::StringList(column) => column.cut(row),
             Column::Int64List(column) => column.cut(row),
             Column::Int64Map(column) => column.cut(row),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Column::Timestamp(column) | Column::Int64(column) => column.bytes(),
+            Column::Double(column) => column.bytes(),
+            Column::Boolean(column) => column.bytes(),
+            Column::String(column) => column.bytes(),
+            Column::StringList(column) => column.bytes(),
+            Column::Int64List(column) => column.bytes(),
+            Column::Int64Map(column) => column.bytes(),
         }
     }
 }

@@ -1,21 +1,19 @@
-//! One page of records becomes batches by owner day.
+//! Pages of records become batches by owner day.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::batch::{BadReason, BadRecord, DayBatch, FlatPage, Position, RecordKey};
+use super::batch::{BadReason, BadRecord, DayBatch, FlatPage, PageRead, Position, RecordKey};
 use super::buffers::Column;
 use super::catalog::Catalog;
 use super::compile::compile;
 use super::cursor::{Cursor, is_too_deep};
-use super::day::Taken;
 use super::plan::Plan;
 use super::reader::{Reader, Stop, is_value, start};
 use super::rewrite;
 use super::scratch::Scratch;
+use super::sheet::Sheet;
 use crate::error::{Error, Result};
 use crate::time::Day;
 
@@ -24,15 +22,12 @@ use crate::time::Day;
 pub struct Flattener {
     catalog: Arc<Catalog>,
     plan: Plan,
-    /// Where pages have grown before; as many as there were pages at the same time.
-    idle: Mutex<Vec<Scratch>>,
+    /// Where records have grown before; as many as were open at the same time.
+    idle: Mutex<Vec<Sheet>>,
 }
 
-/// A page of more bytes leaves nothing for the next one: what it took is given back.
-const REUSED_MAX: usize = 16 << 20;
-
-/// Of the good records of a page: the day that owns each, and its key.
-type Keys = Vec<(Day, RecordKey)>;
+/// A sheet of more text is not used again: what it took is given back.
+const REUSED_MAX: usize = 64 << 20;
 
 impl Flattener {
     /// A flattener into the selected tables of `catalog`.
@@ -49,21 +44,58 @@ impl Flattener {
         &self.catalog
     }
 
-    /// Flattens the raw `records` of page `page` of chain `chain`. What cannot be read is in [`FlatPage::bad`],
-    /// what does not fit a column is in its row's `extra`; neither is an error.
+    /// A sheet without records.
+    pub fn sheet(&self) -> Sheet {
+        self.idle().pop().unwrap_or_else(|| Sheet::new(&self.plan))
+    }
+
+    /// Reads the raw `records` of page `page` of chain `chain` into `sheet`, but for those of days that are not
+    /// `wanted`. What cannot be read is in [`PageRead::bad`], what does not fit a column is in its row's `extra`;
+    /// neither is an error. After one the sheet is of no use.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Data`] when the records have more than 2 GiB, which no page of the API has;
-    /// otherwise [`crate::error::Kind::Bug`] only.
-    pub fn flatten(&self, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
-        self.page(chain, page, records, |scratch| {
+    /// [`crate::error::Kind::Data`] when the records of the sheet have more than 2 GiB.
+    pub fn read(
+        &self,
+        sheet: &mut Sheet,
+        chain: u32,
+        page: u32,
+        records: impl Iterator<Item = Bytes>,
+        wanted: impl Fn(Day) -> bool,
+    ) -> Result<PageRead> {
+        let owner = |scratch: &Scratch| {
             let start = self.plan.start.and_then(|column| match &scratch.columns[column] {
                 Column::Timestamp(starts) => starts.last(scratch.tables[0].rows - 1),
                 _ => None,
             });
             let start = start.ok_or(BadReason::NoStart)?;
             Ok((Day::of_micros(start).ok_or(BadReason::NoStart)?, start))
-        })
+        };
+        self.page(sheet, chain, page, records, owner, wanted)
+    }
+
+    /// Hands out the records of `sheet`, by day.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Bug`] only.
+    pub fn cut(&self, mut sheet: Sheet) -> Result<Vec<DayBatch>> {
+        let usual = sheet.text <= REUSED_MAX;
+        let days = sheet.days(&self.plan, &self.catalog)?;
+        if usual {
+            sheet.clear(&self.plan);
+            self.idle().push(sheet);
+        }
+        Ok(days)
+    }
+
+    /// Reads one page and hands out its records.
+    ///
+    /// # Errors
+    /// Like [`Flattener::read`] and [`Flattener::cut`].
+    pub fn flatten(&self, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
+        let mut sheet = self.sheet();
+        let PageRead { bad, unknown, .. } = self.read(&mut sheet, chain, page, records, |_| true)?;
+        Ok(FlatPage { days: self.cut(sheet)?, bad, unknown })
     }
 
     /// Flattens the raw `records` of a dimension, which all are rows of its snapshot of `day`.
@@ -72,55 +104,62 @@ impl Flattener {
     /// Like [`Flattener::flatten`].
     pub fn snapshot(&self, day: Day, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
         let start = day.start().timestamp_micros();
-        self.page(chain, page, records, |_| Ok((day, start)))
+        let mut sheet = self.sheet();
+        let owner = |_: &Scratch| Ok((day, start));
+        let PageRead { bad, unknown, .. } = self.page(&mut sheet, chain, page, records, owner, |_| true)?;
+        Ok(FlatPage { days: self.cut(sheet)?, bad, unknown })
     }
 
-    /// Flattens records into the days that `owner` gives them to, each with its place in the day's order.
+    fn idle(&self) -> MutexGuard<'_, Vec<Sheet>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads records into `sheet`, each with the day that `owner` gives it to and its place in the day's order.
     fn page(
         &self,
+        sheet: &mut Sheet,
         chain: u32,
         page: u32,
         records: impl Iterator<Item = Bytes>,
         owner: impl Fn(&Scratch) -> Result<(Day, i64), BadReason>,
-    ) -> Result<FlatPage> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = idle().pop();
-        let mut scratch = known.unwrap_or_else(|| Scratch::new(&self.plan));
-        let mut bytes = 0;
-        let (mut keys, mut bad) = (Keys::new(), Vec::new());
+        wanted: impl Fn(Day) -> bool,
+    ) -> Result<PageRead> {
+        let Sheet { scratch, keys, text } = sheet;
+        let mut read = PageRead::default();
         for (index, raw) in (0..).zip(records) {
-            bytes += raw.len();
-            if bytes > i32::MAX as usize {
-                return Err(Error::data("a page has more than 2 GiB").hint("ask for smaller pages"));
+            *text += raw.len();
+            if *text > i32::MAX as usize {
+                return Err(Error::data("pages have more than 2 GiB").hint("ask for smaller pages"));
             }
             let position = Position { chain, page, index };
-            let key = self.read(&raw, &mut scratch).and_then(|()| {
-                let id = self.id(&scratch)?;
-                let (day, start) = owner(&scratch)?;
+            let key = self.record(&raw, scratch).and_then(|()| {
+                let id = self.id(scratch)?;
+                let (day, start) = owner(scratch)?;
                 Ok((day, RecordKey { start, id, position }))
             });
             match key {
-                Ok(key) => {
+                Ok((day, key)) if wanted(day) => {
                     scratch.keep();
-                    keys.push(key);
+                    read.days.insert(day);
+                    keys.push((day, key));
+                }
+                Ok((day, _)) => {
+                    scratch.pass(&self.plan);
+                    read.unwanted.push((day, index));
                 }
                 Err(reason) => {
                     scratch.forget(&self.plan);
-                    bad.push(BadRecord { position, reason, raw });
+                    read.bad.push(BadRecord { position, reason, raw });
                 }
             }
+            read.records += 1;
         }
-        let unknown = scratch.unknown.take();
-        let days = self.days(keys, &scratch)?;
-        if bytes <= REUSED_MAX {
-            scratch.clear(&self.plan);
-            idle().push(scratch);
-        }
-        Ok(FlatPage { days, bad, unknown })
+        read.unknown = scratch.unknown.take();
+        Ok(read)
     }
 
     /// Writes the rows of one record behind those of the others.
-    fn read(&self, raw: &[u8], scratch: &mut Scratch) -> Result<(), BadReason> {
+    fn record(&self, raw: &[u8], scratch: &mut Scratch) -> Result<(), BadReason> {
         let text = start(raw);
         let broken = |text| if is_too_deep(text) { BadReason::TooDeep } else { BadReason::NotJson };
         if simdutf8::basic::from_utf8(text).is_err() {
@@ -150,23 +189,6 @@ impl Flattener {
             _ => None,
         };
         id.and_then(|(_, id)| std::str::from_utf8(id).ok()).map(Into::into).ok_or(BadReason::NoId)
-    }
-
-    /// Gives each day its records, in their order.
-    fn days(&self, keys: Keys, scratch: &Scratch) -> Result<Vec<DayBatch>> {
-        let mut days: BTreeMap<Day, (Vec<RecordKey>, Vec<Range<usize>>)> = BTreeMap::new();
-        for (record, (day, key)) in keys.into_iter().enumerate() {
-            let (keys, spans) = days.entry(day).or_default();
-            keys.push(key);
-            match spans.last_mut() {
-                Some(span) if span.end == record => span.end += 1,
-                _ => spans.push(record..record + 1),
-            }
-        }
-        let batch = |(day, (keys, records)): (Day, (Vec<RecordKey>, Vec<Range<usize>>))| {
-            Ok(DayBatch { day, keys, tables: Taken::tables(&self.plan, scratch, &records, &self.catalog)? })
-        };
-        days.into_iter().map(batch).collect()
     }
 }
 

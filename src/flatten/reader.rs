@@ -36,8 +36,8 @@ pub(super) struct Reader<'p, 'a, 's> {
     pub(super) to: &'s mut Scratch,
 }
 
-/// An open row.
-#[derive(Clone, Copy)]
+/// An open row. It is passed by reference: of a copy that was written in parts and is read whole, every reading waits
+/// for the writing.
 pub(super) struct Row<'p> {
     pub(super) plan: &'p TablePlan,
     pub(super) table: usize,
@@ -57,13 +57,13 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn row(&mut self, table: usize, parent: u32, ordinal: u32) -> Result<()> {
         let row = self.open(table, parent, ordinal);
         let (left, candidates) = (self.to.left.len(), self.to.candidates.len());
-        self.object(row.plan.node, row)?;
+        self.object(row.plan.node, &row)?;
         if self.to.candidates.len() > candidates {
-            self.choose(row, candidates)?;
+            self.choose(&row, candidates)?;
         }
-        self.close(row);
+        self.close(&row);
         if self.to.left.len() > left {
-            self.write_left(row, left)?;
+            self.write_left(&row, left)?;
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// Sends each field of the object here to its place.
-    fn object(&mut self, index: usize, row: Row<'p>) -> Result<()> {
+    fn object(&mut self, index: usize, row: &Row<'p>) -> Result<()> {
         let node = &self.plan.nodes[index];
         let mut seen = [0_u64; FIELDS_MAX / 64];
         let names = self.to.names.len();
@@ -127,7 +127,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     #[inline]
-    fn field(&mut self, index: usize, node: &'p Node, place: usize, name: usize, row: Row<'p>) -> Result<()> {
+    fn field(&mut self, index: usize, node: &'p Node, place: usize, name: usize, row: &Row<'p>) -> Result<()> {
         let field = &node.fields[place];
         match (self.cursor.peek(), field.object, field.rows) {
             (b'n', ..) => return Ok(self.cursor.word(b"null")?),
@@ -136,13 +136,13 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             (b'[', _, Some(rows)) if !rows.is_map => return self.rows(node, name, rows, row),
             _ => {}
         }
-        let start = self.cursor;
+        let start = self.cursor.at();
         let value = match field.leaf {
             Some(Leaf { column: Some(column), choice: None, kept }) => {
                 if self.to.columns[column].read(row.at, &mut self.cursor, &mut self.to.dates)? {
                     return Ok(());
                 }
-                self.cursor = start;
+                self.cursor = self.cursor.from(start);
                 let value = self.cursor.skip()?;
                 if !kept {
                     return Ok(());
@@ -171,7 +171,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// The object here is part of the row.
-    fn embedded(&mut self, object: usize, name: usize, row: Row<'p>) -> Result<()> {
+    fn embedded(&mut self, object: usize, name: usize, row: &Row<'p>) -> Result<()> {
         let begin = self.leave(row, Left::Object { name });
         self.object(object, row)?;
         if let Some(begin) = begin {
@@ -185,7 +185,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// Writes the rows of the array here. Elements that are no objects are left, each at its place.
-    fn rows(&mut self, node: &Node, name: usize, rows: Rows, parent: Row<'p>) -> Result<()> {
+    fn rows(&mut self, node: &Node, name: usize, rows: Rows, parent: &Row<'p>) -> Result<()> {
         if !rows.wanted {
             return self.skip();
         }
@@ -217,7 +217,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// Writes a row for each entry of the map here.
-    fn entries(&mut self, rows: Rows, parent: Row<'p>) -> Result<()> {
+    fn entries(&mut self, rows: Rows, parent: &Row<'p>) -> Result<()> {
         let plan = &self.plan.tables[rows.table];
         let Some(value) = plan.value.filter(|_| rows.wanted) else { return self.skip() };
         let names = self.to.names.len();
@@ -232,22 +232,22 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             }
             match value {
                 _ if self.cursor.peek() == b'n' => self.cursor.word(b"null")?,
-                Some(column) => self.entry(column, row)?,
+                Some(column) => self.entry(column, &row)?,
                 None => self.skip()?,
             }
-            self.close(row);
+            self.close(&row);
             ordinal += 1;
             more = self.cursor.more(b'}')?;
         }
         self.distinct(names)
     }
 
-    fn entry(&mut self, column: usize, row: Row<'p>) -> Result<()> {
-        let start = self.cursor;
+    fn entry(&mut self, column: usize, row: &Row<'p>) -> Result<()> {
+        let start = self.cursor.at();
         if self.to.columns[column].read(row.at, &mut self.cursor, &mut self.to.dates)? {
             return Ok(());
         }
-        self.cursor = start;
+        self.cursor = self.cursor.from(start);
         self.note(row, &self.plan.nodes[row.plan.node].place, b"value");
         match row.plan.extra.map(|extra| &mut self.to.columns[extra]) {
             Some(Column::String(extra)) => {
@@ -262,7 +262,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// A field that the schema does not know; its name has been passed.
-    fn unknown_field(&mut self, node: &Node, name: usize, row: Row<'p>) -> Result<()> {
+    fn unknown_field(&mut self, node: &Node, name: usize, row: &Row<'p>) -> Result<()> {
         self.to.names.push(name);
         let text = self.cursor.from(name).string()?;
         self.note(row, &node.place, &text.decoded());
@@ -275,7 +275,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields are left.
-    fn other_metric(&mut self, mut value: Cursor<'a>, name: usize, row: Row<'p>) -> Result<bool> {
+    fn other_metric(&mut self, mut value: Cursor<'a>, name: usize, row: &Row<'p>) -> Result<bool> {
         let begin = self.to.left.len();
         let mut number = None;
         if value.peek() == b'{' {
@@ -338,13 +338,13 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     }
 
     /// Notes something that is left, if the row keeps it; where.
-    fn leave(&mut self, row: Row<'p>, left: Left) -> Option<usize> {
+    fn leave(&mut self, row: &Row<'p>, left: Left) -> Option<usize> {
         row.plan.extra?;
         self.to.left.push(left);
         Some(self.to.left.len() - 1)
     }
 
-    pub(super) fn note(&mut self, row: Row<'p>, place: &str, name: &[u8]) {
+    pub(super) fn note(&mut self, row: &Row<'p>, place: &str, name: &[u8]) {
         if !row.plan.quiet {
             self.to.unknown.note(place, name);
         }

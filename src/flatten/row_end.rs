@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 
 impl<'p> Reader<'p, '_, '_> {
     /// Gives the columns with several paths their values, which are known only now.
-    pub(super) fn choose(&mut self, row: Row<'p>, begin: usize) -> Result<()> {
+    pub(super) fn choose(&mut self, row: &Row<'p>, begin: usize) -> Result<()> {
         self.to.candidates[begin..].sort_unstable_by_key(|candidate| (candidate.choice, candidate.rank));
         let mut chosen = None;
         for at in begin..self.to.candidates.len() {
@@ -35,7 +35,7 @@ impl<'p> Reader<'p, '_, '_> {
 
     /// Fills what other columns and the rows below say.
     #[inline]
-    pub(super) fn close(&mut self, row: Row<'p>) {
+    pub(super) fn close(&mut self, row: &Row<'p>) {
         let Scratch { columns, tables, folds, unknown, .. } = &mut *self.to;
         for &(own, child, source) in &row.plan.last {
             repeat_last(columns, source, own, row.at, |at| tables[child].parents[at as usize] == row.at);
@@ -63,7 +63,7 @@ impl<'p> Reader<'p, '_, '_> {
     }
 
     /// Writes what is left into the row's `extra`.
-    pub(super) fn write_left(&mut self, row: Row<'p>, begin: usize) -> Result<()> {
+    pub(super) fn write_left(&mut self, row: &Row<'p>, begin: usize) -> Result<()> {
         if let Some(Column::String(extra)) = row.plan.extra.map(|extra| &mut self.to.columns[extra])
             && leftovers::write(&self.to.left[begin..], &self.cursor, &mut extra.bytes)?
         {

@@ -1,4 +1,5 @@
-//! Where the rows of a page grow. It is used again for the next page, so that a page allocates next to nothing.
+//! Where the rows of pages grow. It is used again when they have been handed out, so that a page allocates next to
+//! nothing.
 
 use super::buffers::{Column, Grows};
 use super::cursor::Span;
@@ -9,7 +10,7 @@ use super::plan::Plan;
 use super::unknown::Unknown;
 use crate::error::{Error, Result};
 
-/// All that grows while a page is read.
+/// All that grows while pages are read.
 #[derive(Debug)]
 pub(super) struct Scratch {
     /// The columns of all tables.
@@ -79,6 +80,12 @@ impl Scratch {
         self.unknown.keep();
     }
 
+    /// The record is good, but its rows are not wanted.
+    pub(super) fn pass(&mut self, plan: &Plan) {
+        self.unknown.keep();
+        self.forget(plan);
+    }
+
     /// The record is bad: everything is as it was before it.
     pub(super) fn forget(&mut self, plan: &Plan) {
         for (plan, table) in plan.tables.iter().zip(&mut self.tables) {
@@ -97,7 +104,7 @@ impl Scratch {
         self.names.clear();
     }
 
-    /// Ready for the next page.
+    /// Ready for other records.
     pub(super) fn clear(&mut self, plan: &Plan) {
         for table in &mut self.tables {
             table.ends.clear();

@@ -359,6 +359,55 @@ fn records_go_to_their_own_day_in_page_order() {
 }
 
 #[test]
+fn pages_in_one_sheet_are_handed_out_together_without_the_records_that_are_not_wanted() {
+    let at = |id: &str, day: &str, participants: usize| {
+        let record = json!({"conversationId": id, "conversationStart": format!("{day}T01:00:00Z"), "new": 1, "participants": vec![json!({"purpose": id}); participants]});
+        Bytes::from(record.to_string())
+    };
+    let flattener = flattener(None, &[]);
+    let (first, second): (Day, Day) = ("2025-01-01".parse().unwrap(), "2025-01-02".parse().unwrap());
+    let mut sheet = flattener.sheet();
+    let pages = [
+        [at("a", "2025-01-01", 2), at("x", "2025-01-03", 3), at("b", "2025-01-02", 1)],
+        [at("y", "2025-01-04", 1), Bytes::from("{"), at("c", "2025-01-01", 1)],
+    ];
+    let read = (1..).zip(pages).map(|(page, records)| {
+        let before = sheet.bytes();
+        let read = flattener.read(&mut sheet, 5, page, records.into_iter(), |day| day <= second).unwrap();
+        assert!(sheet.bytes() > before);
+        read
+    });
+    let [one, two] = <[_; 2]>::try_from(read.collect::<Vec<_>>()).unwrap();
+    assert_eq!((one.records, one.days, one.bad.len()), (3, [first, second].into(), 0));
+    assert_eq!((two.records, two.days, two.bad.len()), (3, [first].into(), 1));
+    assert_eq!(
+        (one.unwanted, two.unwanted),
+        (vec![("2025-01-03".parse().unwrap(), 1)], vec![("2025-01-04".parse().unwrap(), 0)])
+    );
+    let unknown = |times| BTreeMap::from([("conversations.new".to_owned(), times)]);
+    assert_eq!((one.unknown, two.unknown), (unknown(3), unknown(2)), "also of those that are not wanted");
+
+    assert_eq!(sheet.records(), 3);
+    let days = flattener.cut(sheet).unwrap();
+    assert_eq!(days.iter().map(|day| day.day).collect::<Vec<_>>(), [first, second]);
+    let keys: Vec<_> = days[0].keys.iter().map(|key| (&*key.id, key.position)).collect();
+    let position = |page, index| Position { chain: 5, page, index };
+    assert_eq!(keys, [("a", position(1, 0)), ("c", position(2, 2))]);
+    let participants = flattener.catalog().tables().iter().position(|table| table.name == "participants").unwrap();
+    let participants = &days[0].tables[participants];
+    assert_eq!(participants.offsets, [0, 2, 3]);
+    let rows = participants.rows.to_batch().unwrap();
+    let texts = |column: &str| {
+        rows.column_by_name(column).unwrap().as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (texts("purpose"), texts("conversation_id")),
+        (["a", "a", "c"].map(str::to_owned).into(), ["a", "a", "c"].map(str::to_owned).into())
+    );
+    assert!(flattener.sheet().records() == 0 && flattener.sheet().bytes() == 0, "it is used again, empty");
+}
+
+#[test]
 fn names_that_may_be_data_are_not_repeated() {
     let flat = Flat::of(json!({"someNewField": 1, "ada@example.org": 2, "9d7f": 3, "ünïcode": 4}));
     let expected = [("conversations.?".to_owned(), 3), ("conversations.someNewField".to_owned(), 1)];

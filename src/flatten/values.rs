@@ -9,7 +9,7 @@ impl Column {
     /// Reads the value at `cursor`, which is not null, into `row`. Says whether it is one of the column's type: nothing
     /// is coerced. Text is no number, a fraction or a number beyond 64 bits is no integer, what overflows a double is
     /// no double; an integer is a double too. A list is taken whole, with its nulls, or not at all. If it is none, the
-    /// column is as it was and `cursor` somewhere in the value.
+    /// column is as it was and `cursor` somewhere in the value, as deep as before it.
     #[inline(always)]
     pub(super) fn read(&mut self, row: u32, cursor: &mut Cursor<'_>, dates: &mut Dates) -> Result<bool, Broken> {
         match (self, cursor.peek()) {
@@ -64,6 +64,7 @@ fn list<I: Grows>(
     cursor: &mut Cursor<'_>,
     read: impl Fn(&mut I, u32, &mut Cursor<'_>) -> Result<bool, Broken>,
 ) -> Result<bool, Broken> {
+    let start = *cursor;
     let mut item = lists.next_item();
     let mut more = cursor.open(b']')?;
     while more {
@@ -71,6 +72,7 @@ fn list<I: Grows>(
             cursor.word(b"null")?;
         } else if !read(&mut lists.items, item, cursor)? {
             lists.items.cut(lists.next_item());
+            *cursor = start;
             return Ok(false);
         }
         item += 1;

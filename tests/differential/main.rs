@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use convlake::flatten::batch::FlatPage;
+use convlake::flatten::batch::{FlatPage, Position};
 use convlake::flatten::{Catalog, Flattener};
 use convlake::time::Day;
 
@@ -43,10 +43,28 @@ impl Pair {
     fn difference(&self, records: &[Bytes]) -> Option<String> {
         let records = || records.iter().cloned();
         let (fast, plain) = match self.day {
-            None => (self.fast.flatten(7, 9, records()), self.plain.flatten(7, 9, records())),
+            None => (Ok(self.in_one_sheet(records())), self.plain.flatten(7, 9, records())),
             Some(day) => (self.fast.snapshot(day, 7, 9, records()), self.plain.snapshot(day, 7, 9, records())),
         };
         difference(&fast.unwrap(), &plain.unwrap())
+    }
+
+    /// The records as pages of two that are handed out together, with the positions that they have on one page.
+    fn in_one_sheet(&self, records: impl Iterator<Item = Bytes>) -> FlatPage {
+        let (mut sheet, mut all) = (self.fast.sheet(), FlatPage::default());
+        let records: Vec<Bytes> = records.collect();
+        for (page, records) in (0..).zip(records.chunks(2)) {
+            let read = self.fast.read(&mut sheet, 7, page, records.iter().cloned(), |_| true).unwrap();
+            assert_eq!((read.records, read.unwanted.len()), (records.len() as u64, 0));
+            all.bad.extend(read.bad);
+            read.unknown.into_iter().for_each(|(path, count)| *all.unknown.entry(path).or_default() += count);
+        }
+        all.days = self.fast.cut(sheet).unwrap();
+        let keys = all.days.iter_mut().flat_map(|day| &mut day.keys).map(|key| &mut key.position);
+        for position in keys.chain(all.bad.iter_mut().map(|bad| &mut bad.position)) {
+            *position = Position { page: 9, index: 2 * position.page + position.index, ..*position };
+        }
+        all
     }
 }
 
