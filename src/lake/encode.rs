@@ -10,10 +10,15 @@
 //! are, and wait encoded until their row group is whole: beside the sources of the rows, encoding takes the encoded row
 //! group (less than [`ROW_GROUP_TEXT`] and 1 MB a column without text) and a few times a column of it a thread.
 
+mod bits;
 mod chunk;
+mod gather;
+mod leaf;
+mod numbers;
 mod page;
 pub mod row_group;
 mod runs;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -133,13 +138,7 @@ pub fn encode<W: Write + Send>(
 fn chunks(spec: &TableSpec, columns: &[Column], group: &RowGroup) -> Result<Vec<Vec<Chunk>>> {
     let encode = |zstd: &mut io::Result<Zstd>, (index, column): (usize, &Column)| {
         let zstd = zstd.as_mut().map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
-        // Where every other row has another text, runs are longer than the texts written out.
-        let runs = if column.repeats() { group.runs(index, group.rows() / 2)? } else { None };
-        let chunks = match runs {
-            Some(runs) => column.encode_runs(&runs, zstd),
-            None => column.encode(group.column(index, spec.schema.field(index).data_type())?, group.rows(), zstd),
-        };
-        chunks.map_err(|e| encode_failed(spec, e))
+        column.encode(spec, group, index, zstd)
     };
     match group.rows() {
         PARALLEL_ROWS.. => columns.par_iter().enumerate().map_init(Zstd::new, encode).collect(),

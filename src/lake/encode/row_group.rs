@@ -52,6 +52,16 @@ impl RowGroup {
         self.rows
     }
 
+    /// The array of column number `column` in each source; `None` is null throughout.
+    pub(super) fn arrays(&self, column: usize) -> impl Iterator<Item = Option<&ArrayRef>> {
+        self.sources.iter().map(move |rows| rows.columns().get(column).and_then(Option::as_ref))
+    }
+
+    /// The number of a source, and which of its rows, in order.
+    pub(super) fn ranges(&self) -> &[(usize, Range<usize>)] {
+        &self.ranges
+    }
+
     /// All rows of `pieces`, however many.
     pub(in crate::lake) fn of(pieces: impl Iterator<Item = Piece>) -> RowGroup {
         let mut group = RowGroup::default();
@@ -266,7 +276,7 @@ fn too_long() -> Error {
     Error::data("a column has too much text for one row group")
 }
 
-fn other_type() -> Error {
+pub(super) fn other_type() -> Error {
     Error::bug("a column has another type than its field")
 }
 
