@@ -202,3 +202,193 @@ fn headed(page: Page) -> Result<[Bytes; 2], ParquetError> {
     header.truncate(header.len() - body.len());
     Ok([header.into(), body])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::compute::{cast, concat_batches};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::page_index::RowGroupPageIndex;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::flatten::rows::Rows;
+    use crate::lake::TableSpec;
+    use crate::lake::encode::row_group::Piece;
+    use crate::lake::encode::{self, Label};
+    use crate::lake::layout::{RunId, TableName};
+    use crate::lake::testing::{at, day};
+
+    type Row = (Option<i64>, Option<String>);
+
+    /// Numbers and texts, each in a column that may be null and in one that is not.
+    fn batch(rows: &[Row]) -> RecordBatch {
+        let texts: StringArray = rows.iter().map(|row| row.1.as_deref()).collect();
+        let all_texts: StringArray = rows.iter().map(|row| Some(row.1.as_deref().unwrap_or_default())).collect();
+        let columns: [(&str, ArrayRef, bool); 4] = [
+            ("number", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()), true),
+            ("every_number", Arc::new(rows.iter().map(|row| row.0.or(Some(0))).collect::<Int64Array>()), false),
+            ("text", Arc::new(texts), true),
+            ("every_text", Arc::new(all_texts), false),
+        ];
+        let field = |(name, array, nullable): &(&str, ArrayRef, bool)| {
+            Arc::new(Field::new(*name, array.data_type().clone(), *nullable))
+        };
+        let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+        RecordBatch::try_new(schema.into(), columns.into_iter().map(|(_, array, _)| array).collect()).unwrap()
+    }
+
+    /// The file of `rows`, cut after every `cut`, every other time with the texts in dictionaries.
+    fn file(rows: &[Row], cut: usize) -> Bytes {
+        let whole = batch(rows);
+        let spec = TableSpec { name: TableName::new("metrics").unwrap(), schema: whole.schema(), version: 1 };
+        let dictionary = DataType::Dictionary(DataType::UInt32.into(), DataType::Utf8.into());
+        let piece = |from: usize| {
+            let part = whole.slice(from, cut.min(rows.len() - from));
+            let form = |array: &ArrayRef| match (from / cut) % 2 {
+                1 if *array.data_type() == DataType::Utf8 => cast(array, &dictionary).unwrap(),
+                _ => Arc::clone(array),
+            };
+            let columns = part.columns().iter().map(|array| (array.null_count() < array.len()).then(|| form(array)));
+            let rows = Arc::new(Rows::new(part.schema(), part.num_rows(), columns.collect()).unwrap());
+            Ok(Piece { range: 0..rows.len(), rows })
+        };
+        let run = RunId::from(Uuid::from_u128(1));
+        let at = at("2025-02-01T00:00:00Z");
+        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
+        let pieces = (0..rows.len()).step_by(cut).map(piece);
+        encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
+    }
+
+    fn read(bytes: &Bytes) -> RecordBatch {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
+        let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    }
+
+    fn metadata(bytes: &Bytes) -> ParquetMetaData {
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
+    }
+
+    /// The least and the greatest of a chunk and of each of its pages, as the file says.
+    fn bounds<T>(
+        statistics: &Statistics,
+        index: &RowGroupPageIndex,
+        column: usize,
+        value: impl Fn(&[u8]) -> T,
+    ) -> Vec<Option<(T, T)>> {
+        let of = |min: Option<&[u8]>, max: Option<&[u8]>| min.map(&value).zip(max.map(&value));
+        let bytes = |number: Option<&i64>| number.map(|number| number.to_le_bytes());
+        let pages = match index.column_index(column).unwrap() {
+            ColumnIndexMetaData::INT64(index) => (0..index.num_pages() as usize)
+                .map(|page| {
+                    let (min, max) = (bytes(index.min_value(page)), bytes(index.max_value(page)));
+                    of(min.as_ref().map(|min| &min[..]), max.as_ref().map(|max| &max[..]))
+                })
+                .collect::<Vec<_>>(),
+            ColumnIndexMetaData::BYTE_ARRAY(index) => {
+                (0..index.num_pages() as usize).map(|page| of(index.min_value(page), index.max_value(page))).collect()
+            }
+            other => panic!("{other:?}"),
+        };
+        [of(statistics.min_bytes_opt(), statistics.max_bytes_opt())].into_iter().chain(pages).collect()
+    }
+
+    /// All rows, then those of each page.
+    fn spans(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+        std::iter::once(rows).chain(rows.chunks(PAGE_ROWS))
+    }
+
+    fn rows() -> impl Strategy<Value = Vec<Row>> {
+        let number = prop_oneof![Just(i64::MIN), Just(i64::MAX), any::<i64>(), 0i64..1_000];
+        let text = prop_oneof!["[a-c]{0,2}", "\\PC{20,70}", "[a-z]{60,70}"];
+        let some = (proptest::option::of(number), proptest::option::of(text));
+        let times = prop_oneof![8 => 1usize..20, 1 => 10_000usize..30_000];
+        let runs = proptest::collection::vec((some, times, 0i64..3), 1..30);
+        // A run counts up, or stays.
+        runs.prop_map(|runs| {
+            let rows = runs.into_iter().flat_map(|((number, text), times, step)| {
+                let row = move |n: i64| (number.map(|number| number.wrapping_add(n * step)), text.clone());
+                (0..times as i64).map(row)
+            });
+            rows.collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn what_is_written_is_read_back_however_it_came(rows in rows(), cut in 1usize..5_000) {
+            let bytes = file(&rows, rows.len());
+            let (found, wanted) = (read(&bytes), batch(&rows));
+            prop_assert_eq!(found.columns(), wanted.columns());
+            prop_assert!(bytes == file(&rows, cut.max(rows.len() / 100)));
+        }
+
+        #[test]
+        fn chunks_and_pages_are_bounded_by_their_values(rows in rows()) {
+            let metadata = metadata(&file(&rows, rows.len()));
+            let index = metadata.page_index_for_row_group(0);
+            let statistics = |column: usize| metadata.row_group(0).column(column).statistics().unwrap();
+            let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
+            let numbers = bounds(statistics(0), &index, 0, number);
+            prop_assert_eq!(numbers.len(), spans(&rows).count());
+            for (found, rows) in numbers.into_iter().zip(spans(&rows)) {
+                let numbers = || rows.iter().filter_map(|row| row.0);
+                prop_assert_eq!(found, numbers().min().zip(numbers().max()));
+            }
+            let texts = bounds(statistics(2), &index, 2, |bytes| String::from_utf8(bytes.to_vec()).unwrap());
+            prop_assert_eq!(texts.len(), spans(&rows).count());
+            for (found, rows) in texts.into_iter().zip(spans(&rows)) {
+                let texts = || rows.iter().filter_map(|row| row.1.as_deref());
+                let wanted = texts().min().zip(texts().max());
+                prop_assert_eq!(found.is_some(), wanted.is_some());
+                let Some(((low, high), (min, max))) = found.zip(wanted) else { continue };
+                let (cut_min, cut_max) = (min.len() > BOUND_BYTES, max.len() > BOUND_BYTES);
+                prop_assert!(low.as_str() <= min && min.starts_with(&low) && (low != min) == cut_min);
+                prop_assert!(high.as_str() >= max && (high != max) == cut_max);
+            }
+            for (column, nulls) in [(0, rows.iter().filter(|row| row.0.is_none()).count()), (1, 0)] {
+                prop_assert_eq!(statistics(column).null_count_opt(), Some(nulls as u64));
+                let pages = index.column_index(column).unwrap().null_counts().unwrap();
+                prop_assert_eq!(pages.iter().sum::<i64>(), nulls as i64);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_in_order_are_said_to_be() {
+        let rows = |number: fn(i64) -> i64| -> Vec<Row> {
+            (0..3 * PAGE_ROWS as i64).map(|row| (Some(number(row)), None)).collect()
+        };
+        let order = |rows: &[Row]| {
+            let metadata = metadata(&file(rows, rows.len()));
+            let index = metadata.page_index_for_row_group(0);
+            index.column_index(0).unwrap().get_boundary_order()
+        };
+        assert_eq!(order(&rows(|row| row)), Some(BoundaryOrder::ASCENDING));
+        assert_eq!(order(&rows(|row| -row)), Some(BoundaryOrder::DESCENDING));
+        assert_eq!(order(&rows(|row| (row - 30_000).abs())), Some(BoundaryOrder::UNORDERED));
+    }
+
+    #[test]
+    fn texts_that_nearly_all_differ_are_not_in_a_dictionary() {
+        let rows: Vec<Row> = (0..40_000).map(|row| (None, Some(format!("{row:040}")))).collect();
+        let bytes = file(&rows, 999);
+        assert_eq!(metadata(&bytes).row_group(0).column(2).dictionary_page_offset(), None);
+        assert_eq!(read(&bytes).columns(), batch(&rows).columns());
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_exceeded_bounds_itself() {
+        let greatest = char::MAX.to_string().repeat(20);
+        assert_eq!(greatest.as_str().upper(), (greatest.clone().into_bytes(), true));
+        let long = "a".repeat(63) + &greatest;
+        assert_eq!(long.as_str().upper(), (("a".repeat(62) + "b").into_bytes(), false));
+    }
+}

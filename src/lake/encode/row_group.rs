@@ -12,7 +12,8 @@ use arrow::array::{
     StringArray, StringBuilder, downcast_dictionary_array, make_array, new_empty_array,
 };
 use arrow::datatypes::{
-    ArrowDictionaryKeyType, DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    ArrowDictionaryKeyType, ArrowNativeType, DataType, Float64Type, Int64Type, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 
@@ -162,12 +163,13 @@ fn repeated<'a, K: ArrowDictionaryKeyType>(
     range: Range<usize>,
 ) -> Result<()> {
     let values = array.downcast_dict::<StringArray>().ok_or_else(other_type)?.values();
-    let mut from = range.start;
-    while from < range.end {
-        let key = array.key(from);
-        let end = (from + 1..range.end).find(|&row| array.key(row) != key).unwrap_or(range.end);
-        extend(runs, key.filter(|&key| values.is_valid(key)).map(|key| values.value(key)), end - from);
-        from = end;
+    let text = |key: usize| values.is_valid(key).then(|| values.value(key));
+    if array.keys().null_count() > 0 {
+        range.for_each(|row| extend(runs, array.key(row).and_then(text), 1));
+        return Ok(());
+    }
+    for same in array.keys().values()[range].chunk_by(|a, b| a == b) {
+        extend(runs, text(same[0].as_usize()), same.len());
     }
     Ok(())
 }

@@ -61,6 +61,7 @@ mod tests {
     use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::{DataType, Field, Schema};
+    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
     use proptest::prelude::*;
