@@ -6,9 +6,12 @@
 //! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
 //! all bytes and finds damage.
 //!
-//! How the columns are encoded is said in `chunk` (`runs`: ids that rows repeat; `page`: compression). They are gathered and encoded one by one, on as many threads as there
-//! are, and wait encoded until their row group is whole: beside the sources of the rows, encoding takes the encoded row
-//! group (less than [`ROW_GROUP_TEXT`] and 1 MB a column without text) and a few times a column of it a thread.
+//! How the columns are encoded is said in `chunk` (`numbers`, `texts`, `runs`: kinds of columns; `leaf`: their pages;
+//! `page`: compression). They are encoded one by one, on as many threads as there are, and wait encoded until their row
+//! group is whole. So beside the sources of the rows, encoding takes the encoded row group (less than
+//! [`ROW_GROUP_TEXT`], and 1 MB a column without text), and a thread what it has of one column: the rows' values or
+//! indexes (1 MB), the distinct texts' index (a few MB), or three times the text where that is written out; which
+//! in all threads is not more than three times [`ROW_GROUP_TEXT`], as the text of a row group is in all its columns.
 
 mod bits;
 mod chunk;
