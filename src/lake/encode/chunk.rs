@@ -111,7 +111,8 @@ impl Column {
         zstd: &mut Zstd,
     ) -> Result<Vec<Chunk>> {
         let failed = |e| encode_failed(spec, e);
-        if let Some(chunk) = self.encode_flat(group, index, zstd)? {
+        let may_have_values = group.arrays(index).any(|array| array.is_some());
+        if may_have_values && let Some(chunk) = self.encode_flat(group, index, zstd)? {
             return Ok(vec![chunk.map_err(failed)?]);
         }
         match group.column(index, self.field.data_type())? {

@@ -60,20 +60,18 @@ fn primitive(array: &ArrayRef) -> Result<(&[i64], Option<&NullBuffer>)> {
 pub(super) fn texts(group: &RowGroup, column: usize, most: usize) -> Result<Texts<'_>> {
     let arrays: Vec<Option<&ArrayRef>> = group.arrays(column).collect();
     let mut known = vec![Vec::new(); arrays.len()];
-    let mut texts = Texts::default();
+    let mut texts = Texts::new(group.rows());
     for (source, range) in group.ranges() {
         match arrays[*source] {
-            None => texts.levels.resize(texts.levels.len() + range.len(), 0),
+            None => texts.push_nulls(range.len()),
             Some(array) => downcast_dictionary_array! {
                 array => translated(&mut texts, array, range.clone(), &mut known[*source])?,
                 DataType::Utf8 => {
                     let plain = array.as_string::<i32>();
                     for row in range.clone() {
-                        let text = plain.is_valid(row).then(|| plain.value(row));
-                        texts.levels.push(u8::from(text.is_some()));
-                        if let Some(text) = text {
-                            let index = texts.index(text);
-                            texts.indexes.push(index);
+                        match plain.is_valid(row).then(|| texts.index(plain.value(row))) {
+                            Some(index) => texts.push(index),
+                            None => texts.push_nulls(1),
                         }
                     }
                 }
@@ -98,14 +96,14 @@ fn translated<'a, K: ArrowDictionaryKeyType>(
     let values = array.downcast_dict::<StringArray>().ok_or_else(other_type)?.values();
     known.resize(values.len(), UNKNOWN);
     for row in range {
-        let key = array.key(row).filter(|&key| values.is_valid(key));
-        texts.levels.push(u8::from(key.is_some()));
-        if let Some(key) = key {
-            if known[key] == UNKNOWN {
-                known[key] = texts.index(values.value(key));
-            }
-            texts.indexes.push(known[key]);
+        let Some(key) = array.key(row).filter(|&key| values.is_valid(key)) else {
+            texts.push_nulls(1);
+            continue;
+        };
+        if known[key] == UNKNOWN {
+            known[key] = texts.index(values.value(key));
         }
+        texts.push(known[key]);
     }
     Ok(())
 }

@@ -3,31 +3,49 @@
 //! The dictionary has them as they come first in the rows. Copied, compared and bounded are the distinct ones alone.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::bits::{hybrid, width};
 use super::leaf::{self, PAGE_ROWS, Values};
 use super::page::{Chunk, Zstd};
 
 /// Texts of a column, row by row, of which each stands once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Texts<'a> {
     /// 1 for each row that has one, 0 for each that is null.
-    pub(super) levels: Vec<u8>,
+    levels: Vec<u8>,
     /// Which text each row has that is not null.
-    pub(super) indexes: Vec<u32>,
+    indexes: Vec<u32>,
     /// In the order of their first rows.
     texts: Vec<&'a str>,
-    known: HashMap<&'a str, u32, BuildHasherDefault<Xxh3>>,
+    known: HashMap<&'a str, u32, Seed>,
     bytes: usize,
 }
 
 impl<'a> Texts<'a> {
+    /// None yet, with room for `rows` rows.
+    pub(super) fn new(rows: usize) -> Texts<'a> {
+        let known = HashMap::with_hasher(Seed(RandomState::new().build_hasher().finish()));
+        let (levels, indexes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        Texts { levels, indexes, texts: Vec::new(), known, bytes: 0 }
+    }
+
+    /// Appends `rows` rows without a text.
+    pub(super) fn push_nulls(&mut self, rows: usize) {
+        self.levels.resize(self.levels.len() + rows, 0);
+    }
+
+    /// Appends a row that has the text of `index`.
+    pub(super) fn push(&mut self, index: u32) {
+        self.levels.push(1);
+        self.indexes.push(index);
+    }
+
     /// The index of `text`.
     pub(super) fn index(&mut self, text: &'a str) -> u32 {
         let next = self.texts.len() as u32;
@@ -77,13 +95,24 @@ pub(super) fn index_width(count: usize) -> u32 {
     width(count.saturating_sub(1) as u64).max(1)
 }
 
-/// A hash of one text; the end mark that follows it adds nothing.
-#[derive(Default)]
+/// Makes hashes that nobody can foresee, so that nobody can choose texts whose hashes are the same.
+#[derive(Debug)]
+struct Seed(u64);
+
+impl BuildHasher for Seed {
+    type Hasher = Xxh3;
+
+    fn build_hasher(&self) -> Xxh3 {
+        Xxh3(self.0)
+    }
+}
+
+/// The hash of one text, before it the seed; the end mark that follows it adds nothing.
 struct Xxh3(u64);
 
 impl Hasher for Xxh3 {
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
+        self.0 = xxh3_64_with_seed(bytes, self.0);
     }
 
     fn write_u8(&mut self, _: u8) {}
