@@ -87,7 +87,7 @@ pub(super) fn dictionary<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> P
     Page::DictionaryPage { buf: page.into(), num_values, encoding: Encoding::PLAIN, is_sorted: false }
 }
 
-/// Appends which rows have a value, 1 for each that has, as `levels` writes it without its length.
+/// Appends levels (of which rows have a value: 1 for each that has) as `write` appends them, behind their length.
 pub(super) fn levels(to: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = to.len();
     to.extend_from_slice(&[0; 4]);
@@ -114,7 +114,7 @@ pub(super) fn null(leaf: &ColumnDescPtr, rows: usize, zstd: &mut Zstd) -> Result
 /// The chunk of the column `leaf` of these pages.
 ///
 /// # Errors
-/// When Parquet cannot hold it.
+/// When Parquet cannot hold it, or a row is null where none may be.
 pub(super) fn chunk<B: Bound>(
     leaf: &ColumnDescPtr,
     dictionary: Option<Page>,
@@ -128,6 +128,9 @@ pub(super) fn chunk<B: Bound>(
     let encodings = dictionary.iter().map(|_| Encoding::PLAIN).chain([Encoding::RLE, encoding]).collect();
 
     let (rows, nulls) = pages.iter().fold((0, 0), |(rows, nulls), page| (rows + page.rows, nulls + page.nulls));
+    if nulls > 0 && leaf.max_def_level() == 0 {
+        return Err(ParquetError::General(format!("`{}` is null where it must not be", leaf.name())));
+    }
     let metadata = ColumnChunkMetaData::builder(Arc::clone(leaf))
         .set_encodings(encodings)
         .set_page_encoding_stats(encoding_stats)
@@ -385,6 +388,16 @@ mod tests {
         let bytes = file(&rows, 999);
         assert_eq!(metadata(&bytes).row_group(0).column(2).dictionary_page_offset(), None);
         assert_eq!(read(&bytes).columns(), batch(&rows).columns());
+    }
+
+    #[test]
+    fn a_column_that_must_not_be_null_is_refused() {
+        let layout = |nullable| encode::chunk::layout(&Schema::new(vec![Field::new("n", DataType::Int64, nullable)]));
+        let refused = |nullable| {
+            let layout = layout(nullable).unwrap();
+            null(&layout.columns()[0], 3, &mut Zstd::new().unwrap()).is_err()
+        };
+        assert!(refused(false) && !refused(true));
     }
 
     #[test]
