@@ -1,8 +1,8 @@
 //! The run's memory: what is in flight is counted, and who would hold too much waits or gives way to the disk.
 //!
-//! Two kinds of bytes count together. *Pages* are read only when there is room for them: they have a share of their
-//! own, and whoever reads waits for it. That ends always, because pages become rows without waiting for anything.
-//! *Rows* are never refused; when all of it together is beyond the budget, their holders write them out.
+//! Two kinds of bytes count together. *Pages* are asked for only when there is room for them: they have a share of
+//! their own, and whoever reads or calls waits for it. That ends always, because pages become rows without waiting for
+//! anything. *Rows* are never refused; when all of it together is beyond the budget, their holders write them out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The part of the budget that pages may fill.
 const PAGES_SHARE: usize = 4;
-/// The part that is left to what publishing takes beside the rows it publishes.
-const PUBLISHING_SHARE: usize = 5;
+/// The part that is left to what is not counted: rows that grow while a page is read, and what encoding takes beside
+/// the rows it encodes.
+const UNCOUNTED_SHARE: usize = 4;
 /// The part that rows never have to give way below, whoever else holds however much: runs of a few rows would cost
 /// more than they free.
 const ROWS_SHARE: usize = 4;
 /// What one permit of the pages' share stands for.
 const PERMIT_BYTES: usize = 1024;
+/// Pages that there is room for before any has come.
+const PAGES_AT_FIRST: usize = 32;
 
 /// One budget. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ struct Budget {
     gatherers: AtomicUsize,
     pages: Arc<Semaphore>,
     permits: usize,
+    /// Permits that the next page is taken to need.
+    expected: AtomicUsize,
 }
 
 impl Memory {
@@ -42,11 +47,12 @@ impl Memory {
         let permits = (bytes / PAGES_SHARE / PERMIT_BYTES).clamp(1, u32::MAX as usize >> 4);
         Memory {
             budget: Arc::new(Budget {
-                max: bytes - bytes / PUBLISHING_SHARE,
+                max: bytes - bytes / UNCOUNTED_SHARE,
                 held: AtomicUsize::new(0),
                 gatherers: AtomicUsize::new(0),
                 pages: Arc::new(Semaphore::new(permits)),
                 permits,
+                expected: AtomicUsize::new(permits.div_ceil(PAGES_AT_FIRST)),
             }),
         }
     }
@@ -59,11 +65,31 @@ impl Memory {
     /// Waits until there is room for `page`, and keeps it taken as long as anyone holds the page or a part of it. A
     /// page larger than the pages' whole share passes alone.
     pub async fn page(&self, page: Bytes) -> Bytes {
-        let permits = page.len().div_ceil(PERMIT_BYTES).clamp(1, self.budget.permits);
+        self.room_of(page.len().div_ceil(PERMIT_BYTES)).await.fill(page)
+    }
+
+    /// Waits until there is room for a page that is to be asked for. What it will take is not known before it is here:
+    /// it is taken to be like the largest of late.
+    pub async fn room(&self) -> Room {
+        self.room_of(self.budget.expected.load(Ordering::Relaxed)).await
+    }
+
+    /// Pages that there is room for at the same time.
+    pub fn pages(&self) -> usize {
+        self.budget.permits / self.budget.expected.load(Ordering::Relaxed)
+    }
+
+    async fn room_of(&self, permits: usize) -> Room {
+        let permits = permits.clamp(1, self.budget.permits) as u32;
         // The semaphore is never closed; without a permit the page would be let through uncounted.
-        let room = Arc::clone(&self.budget.pages).acquire_many_owned(permits as u32).await.ok();
-        let held = self.rows(page.len());
-        Bytes::from_owner(CountedPage { page, _held: held, _room: room })
+        let permit = Arc::clone(&self.budget.pages).acquire_many_owned(permits).await.ok();
+        Room { memory: self.clone(), permit }
+    }
+
+    /// Rows that are read back from disk, as they stand there: they count as long as anyone holds a part of them.
+    pub fn block(&self, bytes: Vec<u8>) -> Bytes {
+        let held = self.rows(bytes.len());
+        Bytes::from_owner(Counted { bytes, _held: held, _room: None })
     }
 
     /// `bytes` of rows.
@@ -80,16 +106,36 @@ impl Memory {
     }
 }
 
-/// A page that is counted.
-struct CountedPage {
-    page: Bytes,
+/// Room for one page.
+#[derive(Debug)]
+pub struct Room {
+    memory: Memory,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// The page has come: its room is taken as long as anyone holds the page or a part of it.
+    pub fn fill(self, page: Bytes) -> Bytes {
+        let Budget { permits, ref expected, .. } = *self.memory.budget;
+        let (came, before) = (page.len().div_ceil(PERMIT_BYTES), expected.load(Ordering::Relaxed));
+        expected.store(came.max(before - before / 8).clamp(1, permits), Ordering::Relaxed);
+        let held = self.memory.rows(page.len());
+        // What it did not need is there for others at once.
+        let room = self.permit.and_then(|mut taken| taken.split(taken.num_permits().min(came)));
+        Bytes::from_owner(Counted { bytes: page, _held: held, _room: room })
+    }
+}
+
+/// Bytes that are counted.
+struct Counted<B> {
+    bytes: B,
     _held: Held,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-impl AsRef<[u8]> for CountedPage {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Counted<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.page
+        self.bytes.as_ref()
     }
 }
 
@@ -184,7 +230,10 @@ mod tests {
         assert_eq!(memory.held(), 30);
         rows.set(2);
         assert_eq!((memory.held(), rows.bytes()), (17, 2));
+        let block = memory.block(vec![0; 7]).slice(2..3);
         drop((rows, copy));
+        assert_eq!(memory.held(), 7);
+        drop(block);
         assert_eq!(memory.held(), 0);
     }
 
@@ -208,15 +257,38 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_are_asked_for_are_as_many_as_have_room() {
+        let memory = Memory::new(256 << 20);
+        assert_eq!(memory.pages(), PAGES_AT_FIRST);
+        let room = || memory.room().now_or_never();
+        drop(room().unwrap().fill(Bytes::from(vec![0; 22 << 20])));
+        assert_eq!(memory.pages(), 2);
+        let asked = [room().unwrap(), room().unwrap()];
+        assert!(room().is_none());
+        let came = asked.map(|room| room.fill(Bytes::from(vec![0; 22 << 20])));
+        assert!(room().is_none(), "pages that have come are there still");
+        drop(came);
+        let small = room().unwrap().fill(Bytes::from_static(b"small"));
+        assert!(memory.budget.pages.available_permits() == memory.budget.permits - 1, "and take what they need");
+        drop(small);
+        // Small pages are believed after a while, and one is always asked for.
+        (0..40).for_each(|_| drop(room().unwrap().fill(Bytes::from_static(b"small"))));
+        assert!(memory.pages() > 32);
+        drop(room().unwrap().fill(Bytes::from(vec![0; 65 << 20])));
+        assert_eq!(memory.pages(), 1);
+        assert!(room().is_some());
+    }
+
+    #[test]
     fn who_holds_much_of_too_much_spills() {
         let memory = Memory::new(100);
         let (one, two) = (memory.gatherer(), memory.gatherer());
-        let mut rows = memory.rows(80);
-        assert!(!one.must_spill(80), "a fifth is left to publishing");
+        let mut rows = memory.rows(75);
+        assert!(!one.must_spill(75), "a fourth is left");
         rows.grow(1);
-        assert!(one.must_spill(71) && two.must_spill(10) && !two.must_spill(9) && !two.must_spill(0));
+        assert!(one.must_spill(67) && two.must_spill(9) && !two.must_spill(8) && !two.must_spill(0));
         drop(one);
-        assert!(!two.must_spill(19) && two.must_spill(20), "alone it waits for more");
+        assert!(!two.must_spill(17) && two.must_spill(18), "alone it waits for more");
         assert!(!two.must_spill(0));
     }
 }

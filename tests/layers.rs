@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("time", &["error"]),
     ("plan", &["error", "time"]),
     ("flatten", &["error", "time"]),
-    ("api", &["error", "time", "plan"]),
+    ("api", &["error", "memory", "time", "plan"]),
     ("lake", &["error", "memory", "time", "plan", "flatten"]),
     ("simulator", &["error", "time", "api"]),
     ("export", &["error", "memory", "time", "plan", "flatten", "api", "lake"]),

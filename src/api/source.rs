@@ -16,6 +16,7 @@ use super::settings::ApiSettings;
 use super::stats::Stats;
 use super::transport::Transport;
 use crate::error::{Context, Result};
+use crate::memory::Memory;
 use crate::plan::{Protocol, Slice};
 use crate::time::{Clock, Timestamp, parse_timestamp};
 
@@ -40,14 +41,20 @@ impl Api {
     }
 
     /// Pages `slice` to its end and delivers into `tx` as pages arrive; the chains of the slice are numbered from
-    /// `chain_base`. After an error everything delivered is void.
+    /// `chain_base`. A page is asked for when `memory` has room for it. After an error everything delivered is void.
     ///
     /// # Errors
     /// Those that stop the run (`Usage`, `Access`, `Later`, `Config`), [`crate::error::Kind::Data`] when the API refuses the
     /// slice or answers what cannot be trusted, and [`crate::error::Kind::Unavailable`] when it stays down.
-    pub async fn fetch(&self, slice: &Slice, chain_base: u32, tx: &Sender<Delivery>) -> Result<Fetched> {
+    pub async fn fetch(
+        &self,
+        slice: &Slice,
+        chain_base: u32,
+        memory: &Memory,
+        tx: &Sender<Delivery>,
+    ) -> Result<Fetched> {
         self.prepare(slice.protocol)?;
-        protocol::fetch(&self.source, slice, chain_base, tx).await
+        protocol::fetch(&self.source, slice, chain_base, memory, tx).await
     }
 
     /// How many conversations (page protocol: about how many) the API says the slice has, for one call.
@@ -84,9 +91,10 @@ impl Api {
     }
 
     /// Slices of `protocol` that have to be under way at the same time for the permitted calls to be used up. Where
-    /// pages have numbers one slice is enough: they are asked for at the same time.
-    pub fn slices_needed(&self, protocol: Protocol) -> usize {
-        let needed = self.source.client.pace.calls_needed().min(self.source.hands.pages());
+    /// pages have numbers one slice is enough: they are asked for at the same time. Nor more than `memory` has room for
+    /// pages.
+    pub fn slices_needed(&self, protocol: Protocol, memory: &Memory) -> usize {
+        let needed = self.source.client.pace.calls_needed().min(memory.pages());
         match protocol {
             Protocol::Query | Protocol::Page => 1,
             // While some are read, others are prepared.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::transport::{Fault, Request, Response, Transport, TransportError};
 use super::{Api, ApiSettings, Credentials, Delivery, Endpoint, Fetched, Page};
 use crate::error::Result;
+use crate::memory::Memory;
 use crate::plan::{Matching, Protocol, Slice};
 use crate::time::{Clock, Interval, Timestamp, parse_timestamp};
 
@@ -186,6 +187,8 @@ pub(crate) struct Delivered {
 /// Fetches a slice to its end.
 pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivered) {
     let (tx, mut rx) = mpsc::channel(4);
+    // What is delivered is kept here.
+    let memory = Memory::new(1 << 30);
     let collect = async {
         let (mut pages, mut set_aside, mut delivered) = (Vec::new(), Vec::new(), Delivered::default());
         while let Some(delivery) = rx.recv().await {
@@ -213,7 +216,7 @@ pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivere
         delivered
     };
     let run = async {
-        let fetched = api.fetch(&slice, 0, &tx).await;
+        let fetched = api.fetch(&slice, 0, &memory, &tx).await;
         drop(tx);
         fetched
     };

@@ -25,7 +25,7 @@ impl Buffers {
     /// An empty buffer with room for `bytes`.
     pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
         let mut buffer = self.waiting().pop().unwrap_or_default();
-        buffer.reserve(bytes);
+        buffer.reserve_exact(bytes);
         buffer
     }
 

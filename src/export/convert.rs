@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::ahead;
@@ -21,6 +22,7 @@ use super::{Means, Report, Settings, begin, conclude, resume};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::lake::publish::Observation;
+use crate::memory::Memory;
 use crate::plan::Source;
 use crate::plan::due::LOOKBACK;
 use crate::time::{Clock, Day};
@@ -88,7 +90,8 @@ async fn run(
     clock: Clock,
 ) -> Result<()> {
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
-    let reading = tokio::task::spawn_blocking(move || read(&inputs, &pages));
+    let memory = workshop.memory().clone();
+    let reading = tokio::task::spawn_blocking(move || read(&inputs, &memory, &pages));
     let observed_at = clock.now();
     let (left, behind) = mpsc::channel(1);
     let owner = Owner { slice: None, now: observed_at };
@@ -144,7 +147,7 @@ fn missing(observation: &Observation) -> Error {
 }
 
 /// Sends the pages of all inputs, one chain an input.
-fn read(inputs: &[Input], pages: &mpsc::Sender<Delivery>) -> Result<()> {
+fn read(inputs: &[Input], memory: &Memory, pages: &mpsc::Sender<Delivery>) -> Result<()> {
     for (chain, input) in (0..).zip(inputs) {
         let raw: Box<dyn Read + Send> = match input {
             Input::Stdin => Box::new(io::stdin()),
@@ -154,15 +157,21 @@ fn read(inputs: &[Input], pages: &mpsc::Sender<Delivery>) -> Result<()> {
         };
         let documents =
             documents::open(raw).map_err(|e| Error::storage(format!("{input} cannot be read")).source(e))?;
-        read_input(documents, chain, pages).context(|| input.to_string())?;
+        read_input(documents, chain, memory, pages).context(|| input.to_string())?;
     }
     Ok(())
 }
 
-fn read_input<R: Read>(documents: Documents<R>, chain: u32, pages: &mpsc::Sender<Delivery>) -> Result<()> {
+fn read_input<R: Read>(
+    documents: Documents<R>,
+    chain: u32,
+    memory: &Memory,
+    pages: &mpsc::Sender<Delivery>,
+) -> Result<()> {
     let mut number = 0;
     let mut send = |(body, records): (Bytes, Vec<Range<usize>>)| {
         number += 1;
+        let body = Handle::current().block_on(memory.page(body));
         // Nobody listens any more only when the conversion has ended with an error of its own.
         pages.blocking_send(Delivery::Page(Page { chain, number, body, records })).is_ok()
     };

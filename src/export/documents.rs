@@ -18,8 +18,8 @@ use crate::error::{Context, Error, Result};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
-/// How much is read at a time: a few pages.
-const CHUNK_BYTES: usize = 2 << 20;
+/// How much is read at a time: about a page.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
 pub(super) struct Documents<R> {

@@ -122,11 +122,16 @@ impl Harvest {
         self.spill.is_some()
     }
 
+    /// Whether rows of `day` are on disk.
+    pub(super) fn has_runs(&self, day: Day) -> bool {
+        self.days.get(&day).is_some_and(|rows| !rows.runs.is_empty())
+    }
+
     /// Moves every row held in memory to disk.
     pub(super) fn spill(&mut self, directory: &Path) -> Result<()> {
         let spill = match &self.spill {
             Some(spill) => spill,
-            None => self.spill.insert(Spill::new(directory)?),
+            None => self.spill.insert(Spill::new(directory, &self.memory)?),
         };
         self.days.values_mut().filter(|rows| !rows.batches.is_empty()).try_for_each(|rows| spill.spill(rows))
     }

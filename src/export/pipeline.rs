@@ -200,14 +200,14 @@ impl Exporter {
     async fn fetch(&self, slice: &Slice, chain: u32) -> Result<(Harvest, Fetched)> {
         let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
         let fetching = async {
-            let fetched = self.api.fetch(slice, chain, &pages).await;
+            let fetched = self.api.fetch(slice, chain, self.workshop.memory(), &pages).await;
             drop(pages);
             fetched
         };
         let owner = Owner { slice: Some(*slice), now: self.clock.now() };
         let seen = |records| {
             self.recorder.page(records);
-            self.room.at_least(self.api.slices_needed(slice.protocol));
+            self.room.at_least(self.api.slices_needed(slice.protocol, self.workshop.memory()));
         };
         let gathering = self.workshop.gather(delivered, owner, seen, None);
         let (fetched, harvest) = tokio::join!(fetching, gathering);

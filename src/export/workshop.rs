@@ -93,6 +93,11 @@ impl Workshop {
         })
     }
 
+    /// Where pages and rows count.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Flattens everything that `pages` delivers until it is closed. Days that they leave behind go to `behind`, if
     /// anyone wants them early; records of such a day that still come stand behind those.
     pub(super) async fn gather(
@@ -108,9 +113,8 @@ impl Workshop {
             tokio::select! {
                 Some(done) = working.join_next() => self.collect(&mut gathering, done).await?,
                 delivery = pages.recv() => match delivery {
-                    Some(Delivery::Page(mut page)) => {
+                    Some(Delivery::Page(page)) => {
                         seen(page.records.len() as u64);
-                        page.body = self.memory.page(page.body).await;
                         self.start(&mut working, gathering.frontier.begin(), page, owner).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
@@ -170,7 +174,12 @@ impl Workshop {
         frontier.done(done.page, done.rows.days.iter().map(|batch| batch.day));
         harvest.add(done.chain, done.rows, done.foreign)?;
         if let Some(behind) = behind {
-            for day in frontier.left_behind() {
+            let days = frontier.left_behind();
+            if days.iter().any(|day| harvest.has_runs(*day)) {
+                // To encode such a day its runs are read back: the rest of it must not be in memory as well.
+                self.spill(harvest).await?;
+            }
+            for day in days {
                 behind.send((day, harvest.take(day))).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
             }
         }

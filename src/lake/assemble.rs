@@ -186,6 +186,11 @@ impl<'a> SortedTable<'a> {
         SortedTable { spec, content: Content::Whole(sources) }
     }
 
+    /// Whether some of its rows are to be read back from disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        matches!(&self.content, Content::Ordered { rows, .. } if !rows.runs.is_empty())
+    }
+
     /// Where its rows are, in order. Those on disk are read as they are needed.
     pub fn pieces(&self) -> Box<dyn Iterator<Item = Result<Piece>> + '_> {
         match &self.content {

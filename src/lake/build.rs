@@ -42,9 +42,15 @@ impl Run {
         Label { uuid: Uuid::new_v4(), day, run: self.id, observed_at, of: None }
     }
 
-    /// Encodes all tables of a day into the run's scratch, on all processors.
+    /// Encodes all tables of a day into the run's scratch: on all processors, but one after the other when they are
+    /// read back from disk, because a row group of each is in memory then.
     pub(super) fn draft_all(&self, tables: &[SortedTable<'_>], label: impl Fn() -> Label + Sync) -> Result<Vec<Draft>> {
-        tables.par_iter().enumerate().map(|(index, table)| self.draft(index, table, label())).collect()
+        let draft = |(index, table): (usize, &SortedTable<'_>)| self.draft(index, table, label());
+        if tables.iter().any(SortedTable::is_on_disk) {
+            tables.iter().enumerate().map(draft).collect()
+        } else {
+            tables.par_iter().enumerate().map(draft).collect()
+        }
     }
 
     fn draft(&self, index: usize, table: &SortedTable<'_>, label: Label) -> Result<Draft> {

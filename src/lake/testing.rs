@@ -6,6 +6,7 @@ use arrow::array::{
     ArrayRef, Int64Array, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray,
     StringBuilder, TimestampMicrosecondArray,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 use serde_json::Map;
@@ -17,6 +18,7 @@ use super::forgotten::Forgotten;
 use super::layout::TableName;
 use super::receipt::{Counts, FileEntry, Receipt, State, VERSION};
 use crate::flatten::batch::{DayBatch, Position, RecordKey, TableRows};
+use crate::flatten::rows::Rows;
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp, parse_timestamp};
 
@@ -162,15 +164,19 @@ fn child_rows(recs: &[Rec]) -> TableRows {
         codes.append(*index != 1);
         other.append(*index != 2).unwrap();
     }
-    let columns: Vec<ArrayRef> =
-        vec![ids(&all), starts(&all), Arc::new(index), Arc::new(codes.finish()), Arc::new(other.finish())];
-    let rows = RecordBatch::try_new(child_schema(), columns).unwrap();
+    // As they come from flattening: what rows repeat from the object above stands once.
+    let once = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
+    let ids = cast(&ids(&all), &once).unwrap();
+    let columns: [ArrayRef; 5] =
+        [ids, starts(&all), Arc::new(index), Arc::new(codes.finish()), Arc::new(other.finish())];
+    let columns = columns.into_iter().map(|array| (array.null_count() < array.len()).then_some(array)).collect();
+    let rows = Rows::new(child_schema(), all.len(), columns).unwrap();
     let mut end = 0;
     let ends = recs.iter().map(|r| {
         end += r.children as u32;
         end
     });
-    TableRows { rows: Arc::new(rows.into()), offsets: std::iter::once(0).chain(ends).collect() }
+    TableRows { rows: Arc::new(rows), offsets: std::iter::once(0).chain(ends).collect() }
 }
 
 /// The batch of `recs`, all of `day`, for tables made by [`specs`].

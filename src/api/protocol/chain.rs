@@ -1,7 +1,6 @@
 //! One chain of pages: asking, handing on, and what a refusal means.
 
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 use tokio::sync::mpsc::Sender;
 
 use super::Source;
@@ -11,6 +10,7 @@ use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
 use crate::api::verdict::{Rejection, disguised};
 use crate::error::{Error, Kind, Result};
+use crate::memory::Memory;
 use crate::plan::{Matching, Protocol};
 use crate::time::{Interval, Timestamp};
 
@@ -59,16 +59,14 @@ impl Stop {
 }
 
 /// One answer, taken apart.
-pub(super) struct Received<'a> {
+pub(super) struct Received {
     pub(super) envelope: Envelope,
     pub(super) body: Bytes,
     /// When the server gave it.
     date: Timestamp,
-    /// Held until the page is handed on.
-    _hand: SemaphorePermit<'a>,
 }
 
-impl Received<'_> {
+impl Received {
     pub(super) fn is_empty(&self) -> bool {
         self.envelope.records.is_empty()
     }
@@ -92,6 +90,8 @@ pub(super) struct Said {
 #[derive(Clone, Copy)]
 pub(super) struct Chain<'a> {
     pub(super) source: &'a Source,
+    /// Where pages count from the moment that they are asked for.
+    pub(super) memory: &'a Memory,
     pub(super) tx: &'a Sender<Delivery>,
     pub(super) protocol: Protocol,
     /// What is asked for.
@@ -103,16 +103,16 @@ pub(super) struct Chain<'a> {
     pub(super) size: u32,
 }
 
-impl<'a> Chain<'a> {
+impl Chain<'_> {
     /// Asks until the answer is a page that `check` has nothing to say against.
     pub(super) async fn ask(
         &self,
         call: Call,
         number: u32,
         check: impl Fn(&Envelope) -> Result<(), String>,
-    ) -> Result<Received<'a>, Stop> {
-        // A page is asked for when there is a hand free to take it, so that pages never pile up before the workshop.
-        let hand = self.source.hands.free().await?;
+    ) -> Result<Received, Stop> {
+        // A page is asked for when there is room to hold it, so that pages never pile up before the workshop.
+        let room = self.memory.room().await;
         let call = call.shrinkable(self.size > PAGE_SIZE_SLOW_MIN);
         let read = |answer: &Answer| {
             let envelope = read_page(answer)?;
@@ -121,17 +121,14 @@ impl<'a> Chain<'a> {
             Ok((envelope, answer.body.clone(), date))
         };
         match self.source.client.call(&call, read).await {
-            Ok((envelope, body, date)) => {
-                self.source.hands.came(body.len());
-                Ok(Received { envelope, body, date, _hand: hand })
-            }
+            Ok((envelope, body, date)) => Ok(Received { envelope, body: room.fill(body), date }),
             Err(failure) => Err(self.stop(failure, number).await?.context(|| format!("page {number}"))),
         }
     }
 
     /// Hands a page on.
-    pub(super) async fn deliver(&self, number: u32, received: Received<'_>) -> Result<()> {
-        let Received { envelope, body, _hand, .. } = received;
+    pub(super) async fn deliver(&self, number: u32, received: Received) -> Result<()> {
+        let Received { envelope, body, .. } = received;
         self.send(Delivery::Page(Page { chain: self.ordinal, number, body, records: envelope.records })).await
     }
 

@@ -7,7 +7,6 @@
 
 mod chain;
 mod cursor;
-mod hands;
 mod jobs;
 mod numbered;
 mod page;
@@ -30,7 +29,6 @@ use crate::error::{Error, Result};
 use crate::plan::{Protocol, Slice};
 
 pub(super) use chain::read_page;
-use hands::Hands;
 pub use walk::Fetched;
 pub(super) use walk::fetch;
 
@@ -49,12 +47,11 @@ pub(crate) struct Source {
     pub(crate) limits: Limits,
     /// Room for jobs that are being prepared.
     pub(crate) jobs: Semaphore,
-    pub(crate) hands: Hands,
 }
 
 impl Source {
     pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
-        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX), hands: Hands::new() }
+        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX) }
     }
 }
 

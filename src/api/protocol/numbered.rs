@@ -3,9 +3,9 @@
 //! What is said about the number is a hint: it decides what is asked for ahead, never what is the end. A page is
 //! placed by its number, whenever it arrives.
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::Source;
 use super::chain::{Chain, Received, Said, Stop};
@@ -53,8 +53,9 @@ struct Delivered {
     /// The pages that it says there are.
     count: Option<u64>,
     said: Option<Said>,
-    /// Kept where nothing is said about the count: the next page may be the same again.
-    body: Bytes,
+    /// Of its bytes, where nothing is said about the count: the next page may be the same again. Not the page itself,
+    /// whose room the next one may wait for.
+    hash: Option<u128>,
 }
 
 /// What is known of the chain so far.
@@ -114,12 +115,12 @@ impl Known {
 pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<(), Stop> {
     let chain = walk.chain;
     let mut known = Known { end: numbering.end, count: 0, last_full: 0, last_filled: 0, first_empty: None };
-    let (mut open, mut next, mut last_body) = (FuturesUnordered::new(), 1u32, Bytes::new());
+    let (mut open, mut next, mut last_hash) = (FuturesUnordered::new(), 1u32, None);
     loop {
         let (reach, deepest) = (known.reach(), deepest(chain));
         while u64::from(next) <= reach.min(deepest) && open.len() < PAGES_AHEAD_MAX {
             let counted = u64::from(next) <= known.count;
-            open.push(page(chain, numbering, next, counted, std::mem::take(&mut last_body)));
+            open.push(page(chain, numbering, next, counted, last_hash.take()));
             next += 1;
         }
         let Some(outcome) = open.next().await else {
@@ -141,7 +142,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
             }
             page.said.iter().for_each(|said| walk.note(said));
         }
-        last_body = page.body;
+        last_hash = page.hash;
     }
 }
 
@@ -163,12 +164,12 @@ async fn page(
     numbering: &Numbering,
     number: u32,
     counted: bool,
-    previous: Bytes,
+    previous: Option<u128>,
 ) -> Result<Delivered, Stop> {
     let mut answer = ask(chain, numbering, number).await;
     let asks_again = counted && numbering.end == End::NotFull;
     if asks_again && answer.as_ref().is_ok_and(Received::is_empty) {
-        // Given back first: a page in hand must not wait for another.
+        // Its room is given back first: a page that is here must not wait for another.
         drop(answer);
         answer = ask(chain, numbering, number).await;
     }
@@ -183,8 +184,8 @@ async fn page(
         ..Delivered::default()
     };
     if numbering.end == End::NotFull && page.count.unwrap_or(0) == 0 {
-        page.body = received.body.clone();
-        if number > 1 && page.body == previous {
+        page.hash = Some(xxh3_128(&received.body));
+        if number > 1 && page.hash == previous {
             tracing::warn!("page {number} repeats page {}: the API does not page, and there is no more", number - 1);
             return Ok(page);
         }
@@ -203,7 +204,7 @@ async fn page(
 async fn parts(chain: Chain<'_>, numbering: &Numbering, number: u32, too_large: Stop) -> Result<Delivered, Stop> {
     let mut page = Delivered { number, ..Delivered::default() };
     let (mut first, mut size) = ((number - 1) * chain.size, chain.size);
-    let mut answer: Result<Received<'_>, Stop> = Err(too_large);
+    let mut answer: Result<Received, Stop> = Err(too_large);
     // First record, from 0, and size of the parts that are left, the next one last.
     let mut pending = Vec::new();
     loop {
@@ -248,7 +249,7 @@ fn smaller(first: u32, size: u32) -> Vec<(u32, u32)> {
     (0..pieces).rev().map(|piece| (first + piece * step, step)).collect()
 }
 
-async fn ask<'a>(chain: Chain<'a>, numbering: &Numbering, number: u32) -> Result<Received<'a>, Stop> {
+async fn ask(chain: Chain<'_>, numbering: &Numbering, number: u32) -> Result<Received, Stop> {
     let call = (numbering.request)(chain.source, chain.part, chain.size, number)?;
     chain.ask(call, number, |envelope| (numbering.check)(envelope, number)).await
 }

@@ -9,6 +9,7 @@ use super::{Source, cursor, jobs, numbered, page, query};
 use crate::api::limits::Objection;
 use crate::api::page::Delivery;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::plan::{Protocol, Slice};
 use crate::time::{Interval, Timestamp};
 
@@ -39,20 +40,28 @@ pub(in crate::api) async fn fetch(
     source: &Source,
     slice: &Slice,
     chain_base: u32,
+    memory: &Memory,
     tx: &Sender<Delivery>,
 ) -> Result<Fetched> {
     let place = || slice.to_string();
     let span = tracing::info_span!("slice", window = slice.window + 1, interval = %slice.interval);
-    walk(source, slice, chain_base, tx).instrument(span).await.map_err(|error| error.context(place()))
+    walk(source, slice, chain_base, memory, tx).instrument(span).await.map_err(|error| error.context(place()))
 }
 
-async fn walk(source: &Source, slice: &Slice, chain_base: u32, tx: &Sender<Delivery>) -> Result<Fetched> {
+async fn walk(
+    source: &Source,
+    slice: &Slice,
+    chain_base: u32,
+    memory: &Memory,
+    tx: &Sender<Delivery>,
+) -> Result<Fetched> {
     let protocol = slice.protocol;
     let Some(whole) = wire_interval(source, slice) else {
         return Ok(Fetched::nothing(source.client.now()));
     };
     let size = source.settings.wanted.page_size(protocol);
-    let chain = Chain { source, tx, protocol, part: whole, matching: slice.matching, ordinal: chain_base, size };
+    let chain =
+        Chain { source, memory, tx, protocol, part: whole, matching: slice.matching, ordinal: chain_base, size };
     let mut walk =
         Walk { chain, done: Tally::default(), open: Tally::default(), availability: None, observed_at: None };
     // The parts that are left, the next one last.
@@ -204,7 +213,7 @@ impl Walk<'_> {
     }
 
     /// Hands on a page of a chain that asks for one page at a time.
-    pub(super) async fn deliver(&mut self, number: u32, received: Received<'_>) -> Result<()> {
+    pub(super) async fn deliver(&mut self, number: u32, received: Received) -> Result<()> {
         if received.is_empty() {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     ArrowDictionaryKeyType, ArrowNativeType, DataType, Float64Type, Int64Type, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
+    TimestampMicrosecondType, UInt32Type,
 };
 use arrow::error::ArrowError;
 
@@ -81,13 +81,40 @@ impl RowGroup {
         group
     }
 
-    /// Its rows, copied together.
+    /// Its rows, copied together. Texts that stand once do so still.
     ///
     /// # Errors
     /// Like [`RowGroup::column`].
     pub(in crate::lake) fn gather(&self, schema: &SchemaRef) -> Result<Rows> {
-        let columns = schema.fields().iter().enumerate().map(|(index, field)| self.column(index, field.data_type()));
+        let columns = schema.fields().iter().enumerate().map(|(index, field)| {
+            if self.repeats(index) { self.dictionary(index) } else { self.column(index, field.data_type()) }
+        });
         Rows::new(Arc::clone(schema), self.rows, columns.collect::<Result<_>>()?)
+    }
+
+    /// Whether column number `column` has a dictionary wherever it has values.
+    fn repeats(&self, column: usize) -> bool {
+        let mut arrays = self.sources.iter().filter_map(|rows| rows.columns().get(column)?.as_ref()).peekable();
+        arrays.peek().is_some() && arrays.all(|array| matches!(array.data_type(), DataType::Dictionary(..)))
+    }
+
+    /// The texts of column number `column` with a dictionary: one entry a run.
+    fn dictionary(&self, column: usize) -> Result<Option<ArrayRef>> {
+        let Some(runs) = self.runs(column, usize::MAX)? else { return Ok(None) };
+        let mut keys = PrimitiveBuilder::<UInt32Type>::with_capacity(self.rows);
+        let texts: StringArray = runs.iter().filter_map(|run| run.text).map(Some).collect();
+        let mut key = 0;
+        for run in runs {
+            match run.text {
+                None => keys.append_nulls(run.rows),
+                Some(_) => {
+                    keys.append_value_n(key, run.rows);
+                    key += 1;
+                }
+            }
+        }
+        let array = DictionaryArray::try_new(keys.finish(), Arc::new(texts)).map_err(|_| too_long())?;
+        Ok(Some(Arc::new(array)))
     }
 
     /// Column number `column`, of type `kind`, copied together; `None` when it is null in every row.

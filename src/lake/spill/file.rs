@@ -14,6 +14,7 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 
 use crate::error::{Error, Result};
 use crate::lake::local::failed;
+use crate::memory::Memory;
 
 /// Buffers begin at multiples of this many bytes: enough for numbers, and blocks have many small buffers.
 const ALIGNMENT: usize = 8;
@@ -36,12 +37,14 @@ impl Span {
 pub(super) struct TempFile {
     folder: PathBuf,
     file: Mutex<File>,
+    /// What is read back counts there.
+    memory: Memory,
 }
 
 impl TempFile {
-    pub(super) fn new(folder: &Path) -> Result<TempFile> {
+    pub(super) fn new(folder: &Path, memory: &Memory) -> Result<TempFile> {
         let file = tempfile::tempfile_in(folder).map_err(|e| failed("create a temporary file in", folder, e))?;
-        Ok(TempFile { folder: folder.to_owned(), file: Mutex::new(file) })
+        Ok(TempFile { folder: folder.to_owned(), file: Mutex::new(file), memory: memory.clone() })
     }
 
     /// Adds `batch`, and numbers that belong to it.
@@ -66,7 +69,7 @@ impl TempFile {
         let (_, tail) = bytes.split_at(bytes.len().saturating_sub(numbers * size_of::<u32>()));
         let (tail, _) = tail.as_chunks();
         let numbers = tail.iter().map(|number| u32::from_le_bytes(*number)).collect();
-        let batch = decode(Buffer::from_vec(bytes)).map_err(|e| self.failed("read", e))?;
+        let batch = decode(self.memory.block(bytes).into()).map_err(|e| self.failed("read", e))?;
         Ok((batch, numbers))
     }
 

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use super::day_rows::DayRows;
 use crate::error::Result;
+use crate::memory::Memory;
 
 /// Runs of a day that are merged into one as soon as there are so many of the same level. Reading a day takes one
 /// block of each of its runs, and there are less than this of any level.
@@ -35,12 +36,12 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// An empty file in `folder`.
+    /// An empty file in `folder`. What is read back from it counts in `memory`.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when it cannot be made.
-    pub fn new(folder: &Path) -> Result<Spill> {
-        Ok(Spill { file: Arc::new(TempFile::new(folder)?) })
+    pub fn new(folder: &Path, memory: &Memory) -> Result<Spill> {
+        Ok(Spill { file: Arc::new(TempFile::new(folder, memory)?) })
     }
 
     /// Moves the batches of a day to disk.

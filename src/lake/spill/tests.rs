@@ -49,7 +49,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn spilled(rows: impl IntoIterator<Item = DayBatch>) -> DayRows {
     let temp = tempfile::tempdir().unwrap();
-    let spill = Spill::new(temp.path()).unwrap();
+    let spill = Spill::new(temp.path(), &Memory::new(1 << 20)).unwrap();
     let mut day = DayRows::default();
     for batch in rows {
         day.batches.push(batch);
@@ -67,8 +67,8 @@ proptest! {
         let (specs, day) = (specs(2), day(DATE));
         let covers = if half { day.interval().halves().unwrap().0 } else { day.interval() };
         let temp = tempfile::tempdir().unwrap();
-        let spill = Spill::new(temp.path()).unwrap();
         let memory = Memory::new(1 << 20);
+        let spill = Spill::new(temp.path(), &memory).unwrap();
         let (mut rows, mut arrived, mut left) = (DayRows::default(), Vec::<Rec>::new(), recs.as_slice());
         for act in acts {
             match act {
@@ -110,14 +110,14 @@ fn many_runs_become_few_and_the_day_stays_the_same() {
 fn long_runs_are_read_block_by_block() {
     let (specs, day) = (specs(2), day(DATE));
     let rec = |n: usize| Rec::new(day, &format!("id-{n}"), (n % 86_400) as i64, (0, 1, n as u32), n % 3);
-    let all: Vec<Rec> = (0..20_000).map(rec).collect();
-    let rows = spilled([batch(day, &specs, &all[10_000..]), batch(day, &specs, &all[..10_000])]);
+    let all: Vec<Rec> = (0..40_000).map(rec).collect();
+    let rows = spilled([batch(day, &specs, &all[20_000..]), batch(day, &specs, &all[..20_000])]);
     let whole = DayRows::from(vec![batch(day, &specs, &all)]);
     let specs = &specs;
     let rows_a_piece = |rows: &DayRows| -> Vec<usize> {
         let day = assemble(specs, rows, &day.interval()).unwrap();
         day.tables[1].pieces().map(|piece| piece.unwrap().rows.len()).collect()
     };
-    assert!(rows_a_piece(&rows).iter().all(|rows| *rows < 5_000), "a block is a part of its run");
+    assert!(rows_a_piece(&rows).iter().all(|rows| *rows < 15_000), "a block is a part of its run");
     assert_eq!(made(&rows, &self::day(DATE).interval()), made(&whole, &self::day(DATE).interval()));
 }
