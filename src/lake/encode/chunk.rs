@@ -4,22 +4,21 @@
 //!
 //! | column | encoding |
 //! |---|---|
-//! | integers and timestamps | `DELTA_BINARY_PACKED`, no dictionary |
+//! | integers and timestamps | differences, as `numbers` says |
 //! | ids of the row or of its ancestors ([`ROW_IDS`]) that rows repeat | as `runs` says |
-//! | other such ids, `extra` | `PLAIN`, no dictionary: they are unique |
-//! | other texts and doubles | dictionary, which parquet gives up by itself beyond 1 MiB of distinct values |
-//! | a chunk without a value | `PLAIN`, no dictionary |
+//! | other such ids, `extra`, texts of more than [`DICTIONARY_BYTES`] that differ | `PLAIN`: they are unique |
+//! | other texts | a dictionary, as `texts` says |
+//! | doubles, texts in lists and maps | a dictionary, by Parquet's own writer |
+//! | a chunk without a value | `PLAIN` |
 //!
-//! Whether a chunk is compressed is decided in `page`, when it is encoded.
-//!
-//! All texts but those runs are written out before they get here, even those that stand once in memory: parquet cuts
-//! pages of dictionaries elsewhere, and the same rows make the same bytes.
+//! Whether a chunk is compressed is decided in `page`, when it is encoded. None of this depends on whether a text stands
+//! once in memory or many times: the same rows make the same bytes.
 
 use std::io;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, PageStoreFactory, compute_leaves};
 use parquet::basic::{Encoding, Type as Physical};
@@ -31,13 +30,17 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use super::super::assemble::TableSpec;
+use super::leaf::PAGE_ROWS;
 use super::page::{Chunk, Pages, Zstd};
-use super::row_group::Run;
-use super::runs;
-use super::{CONVERSATIONS, DIMENSION_ID, ID};
+use super::row_group::RowGroup;
+use super::{CONVERSATIONS, DIMENSION_ID, ID, encode_failed};
+use super::{gather, leaf, numbers, runs, texts};
+use crate::error::Result;
 
 /// Size at which a data page ends. Tables are wide, and readers fetch a page of every column they read.
 const DATA_PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of distinct texts from which on a dictionary of them is not worth its memory and its indexes.
+const DICTIONARY_BYTES: usize = 1 << 20;
 /// Wrong answers of the bloom filter on `conversation_id`; about 10 bits an id.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Ids that name a row or one of its ancestors, so that a dictionary would hold nearly every one of them.
@@ -49,6 +52,7 @@ pub(super) fn common() -> WriterPropertiesBuilder {
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_size_limit(DATA_PAGE_BYTES)
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
 }
 
@@ -95,37 +99,63 @@ impl Column {
         roots.map(column).collect()
     }
 
-    /// Whether rows may repeat its texts from the object above them.
-    pub(super) fn repeats(&self) -> bool {
-        let is_id = ROW_IDS.contains(&self.field.name().as_str()) && *self.field.data_type() == DataType::Utf8;
-        is_id && !self.searched
-    }
-
-    /// Encodes the texts of `runs`, of which at least one is not null.
+    /// Encodes column number `index` of `group`.
     ///
     /// # Errors
-    /// When Parquet cannot hold them.
-    pub(super) fn encode_runs(&self, runs: &[Run<'_>], zstd: &mut Zstd) -> Result<Vec<Chunk>, ParquetError> {
-        self.leaves.iter().map(|leaf| runs::encode(leaf, runs, zstd)).collect()
-    }
-
-    /// Encodes `values`, which are null in all `rows` rows when there are none.
-    ///
-    /// # Errors
-    /// When Parquet cannot hold them.
+    /// When its rows cannot be put together, or Parquet cannot hold them.
     pub(super) fn encode(
         &self,
-        values: Option<ArrayRef>,
-        rows: usize,
+        spec: &TableSpec,
+        group: &RowGroup,
+        index: usize,
         zstd: &mut Zstd,
-    ) -> Result<Vec<Chunk>, ParquetError> {
-        let properties = Arc::new(self.properties(values.is_none(), rows));
-        let values = values.unwrap_or_else(|| new_null_array(self.field.data_type(), rows));
+    ) -> Result<Vec<Chunk>> {
+        let failed = |e| encode_failed(spec, e);
+        let may_have_values = group.arrays(index).any(|array| array.is_some());
+        if may_have_values && let Some(chunk) = self.encode_flat(group, index, zstd)? {
+            return Ok(vec![chunk.map_err(failed)?]);
+        }
+        match group.column(index, self.field.data_type())? {
+            None => self.leaves.iter().map(|leaf| leaf::null(leaf, group.rows(), zstd).map_err(failed)).collect(),
+            Some(values) => self.encode_array(&values, zstd).map_err(failed),
+        }
+    }
+
+    /// Encodes column number `index` of `group`; `None` when it is not of a kind that has an encoder of its own, or has
+    /// no value.
+    fn encode_flat(
+        &self,
+        group: &RowGroup,
+        index: usize,
+        zstd: &mut Zstd,
+    ) -> Result<Option<Result<Chunk, ParquetError>>> {
+        let [leaf] = self.leaves.as_slice() else { return Ok(None) };
+        Ok(match self.field.data_type() {
+            DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                gather::numbers(group, index)?.map(|numbers| numbers::encode(leaf, &numbers, zstd))
+            }
+            DataType::Utf8 if self.searched || self.field.name() == "extra" => None,
+            // Where every other row has another text, runs are longer than the texts written out.
+            DataType::Utf8 if ROW_IDS.contains(&self.field.name().as_str()) => {
+                group.runs(index, group.rows() / 2)?.map(|runs| runs::encode(leaf, &runs, zstd))
+            }
+            DataType::Utf8 => {
+                let texts = gather::texts(group, index, DICTIONARY_BYTES)?;
+                let is_worth = 1..=DICTIONARY_BYTES;
+                is_worth.contains(&texts.bytes()).then(|| texts::encode(leaf, &texts, zstd))
+            }
+            _ => None,
+        })
+    }
+
+    /// Encodes `values` with Parquet's own writer.
+    fn encode_array(&self, values: &ArrayRef, zstd: &mut Zstd) -> Result<Vec<Chunk>, ParquetError> {
+        let properties = Arc::new(self.properties(values.len()));
         let nowhere = SerializedFileWriter::new(io::sink(), Arc::clone(&self.layout), properties)?;
         let pages = Arc::new(Pages::default());
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&self.schema))
             .with_page_store_factory(Arc::clone(&pages) as Arc<dyn PageStoreFactory>);
-        let leaves = compute_leaves(&self.field, &values)?.into_iter();
+        let leaves = compute_leaves(&self.field, values)?.into_iter();
         let writers = factory.create_column_writers(0)?.into_iter().zip(leaves).enumerate();
         let chunks = writers.map(|(leaf, (mut writer, values))| {
             writer.write(&values)?;
@@ -136,17 +166,13 @@ impl Column {
     }
 
     /// The table in the module's text.
-    fn properties(&self, null: bool, rows: usize) -> WriterProperties {
+    fn properties(&self, rows: usize) -> WriterProperties {
         let mut properties = common();
-        if null {
-            return properties.set_dictionary_enabled(false).build();
-        }
-        let name = self.field.name().as_str();
         for leaf in &self.leaves {
             let plain = match leaf.physical_type() {
                 Physical::INT32 | Physical::INT64 => Encoding::DELTA_BINARY_PACKED,
                 Physical::BOOLEAN => Encoding::PLAIN,
-                _ if ROW_IDS.contains(&name) || name == "extra" => Encoding::PLAIN,
+                _ if *self.field.data_type() == DataType::Utf8 => Encoding::PLAIN,
                 _ => continue,
             };
             properties = properties

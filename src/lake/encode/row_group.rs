@@ -12,7 +12,8 @@ use arrow::array::{
     StringArray, StringBuilder, downcast_dictionary_array, make_array, new_empty_array,
 };
 use arrow::datatypes::{
-    ArrowDictionaryKeyType, DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, UInt32Type,
+    ArrowDictionaryKeyType, ArrowNativeType, DataType, Float64Type, Int64Type, SchemaRef, TimeUnit,
+    TimestampMicrosecondType, UInt32Type,
 };
 use arrow::error::ArrowError;
 
@@ -50,6 +51,16 @@ impl RowGroup {
     /// Their number.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The array of column number `column` in each source; `None` is null throughout.
+    pub(super) fn arrays(&self, column: usize) -> impl Iterator<Item = Option<&ArrayRef>> {
+        self.sources.iter().map(move |rows| rows.columns().get(column).and_then(Option::as_ref))
+    }
+
+    /// The number of a source, and which of its rows, in order.
+    pub(super) fn ranges(&self) -> &[(usize, Range<usize>)] {
+        &self.ranges
     }
 
     /// All rows of `pieces`, however many.
@@ -179,12 +190,13 @@ fn repeated<'a, K: ArrowDictionaryKeyType>(
     range: Range<usize>,
 ) -> Result<()> {
     let values = array.downcast_dict::<StringArray>().ok_or_else(other_type)?.values();
-    let mut from = range.start;
-    while from < range.end {
-        let key = array.key(from);
-        let end = (from + 1..range.end).find(|&row| array.key(row) != key).unwrap_or(range.end);
-        extend(runs, key.filter(|&key| values.is_valid(key)).map(|key| values.value(key)), end - from);
-        from = end;
+    let text = |key: usize| values.is_valid(key).then(|| values.value(key));
+    if array.keys().null_count() > 0 {
+        range.for_each(|row| extend(runs, array.key(row).and_then(text), 1));
+        return Ok(());
+    }
+    for same in array.keys().values()[range].chunk_by(|a, b| a == b) {
+        extend(runs, text(same[0].as_usize()), same.len());
     }
     Ok(())
 }
@@ -293,7 +305,7 @@ fn too_long() -> Error {
     Error::data("a column has too much text for one row group")
 }
 
-fn other_type() -> Error {
+pub(super) fn other_type() -> Error {
     Error::bug("a column has another type than its field")
 }
 

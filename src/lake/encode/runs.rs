@@ -4,142 +4,54 @@
 //! that is more text than all other columns hold: to copy, to compare for the statistics, to compress. As runs each id
 //! is touched once: the dictionary holds the texts of the runs one after another, and the only data page says how many
 //! rows each of them is for.
-//!
-//! In the hybrid encoding of Parquet's levels and indexes a run is its length, doubled, as a varint, and its value in as
-//! many whole bytes as the widest value needs. (An odd varint would announce packed values.)
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, Encoding, PageType};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
-use parquet::column::writer::ColumnCloseResult;
-use parquet::data_type::ByteArray;
+use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
-use parquet::file::statistics::Statistics;
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::bits;
+use super::leaf::{self, Values};
 use super::page::{Chunk, Zstd};
 use super::row_group::Run;
+use super::texts::index_width;
 
 /// The chunk of the column `leaf`, which is not nested and has the texts of `runs`, of which at least one is not null.
 ///
 /// # Errors
 /// When Parquet cannot hold them.
 pub(super) fn encode(leaf: &ColumnDescPtr, runs: &[Run<'_>], zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
-    let rows = rows(runs);
-    let texts = || runs.iter().filter_map(|run| run.text);
-    let dictionary = Page::DictionaryPage {
-        buf: plain(texts()).into(),
-        num_values: texts().count() as u32,
-        encoding: Encoding::PLAIN,
-        is_sorted: false,
+    let texts: Vec<&str> = runs.iter().filter_map(|run| run.text).collect();
+    let page = Values {
+        body: indexes(runs, leaf.max_def_level() > 0),
+        rows: rows(runs),
+        nulls: runs.iter().filter(|run| run.text.is_none()).map(|run| run.rows).sum(),
+        bounds: texts.iter().copied().min().zip(texts.iter().copied().max()),
     };
-    let indexes = Page::DataPage {
-        buf: indexes(runs, leaf.max_def_level() > 0).into(),
-        num_values: rows as u32,
-        encoding: Encoding::RLE_DICTIONARY,
-        def_level_encoding: Encoding::RLE,
-        rep_level_encoding: Encoding::RLE,
-        statistics: None,
-    };
-    let stats = |page_type, encoding| PageEncodingStats { page_type, encoding, count: 1 };
-    let encodings =
-        vec![stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN), stats(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY)];
-    let blobs = [blobs(dictionary)?, blobs(indexes)?].concat();
-    let bytes: usize = blobs.iter().map(Bytes::len).sum();
-
-    let nulls = runs.iter().filter(|run| run.text.is_none()).map(|run| run.rows).sum::<usize>();
-    let bounds = texts().min().zip(texts().max()).filter(|(min, max)| min.len().max(max.len()) <= LONGEST);
-    let (min, max) = bounds.unzip();
-    let value = |text: &str| ByteArray::from(text.as_bytes().to_vec());
-    let statistics = Statistics::byte_array(min.map(value), max.map(value), None, Some(nulls as u64), false);
-    let metadata = ColumnChunkMetaData::builder(Arc::clone(leaf))
-        .set_encodings(vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY])
-        .set_page_encoding_stats(encodings)
-        .set_num_values(rows as i64)
-        .set_total_uncompressed_size(bytes as i64)
-        .set_statistics(statistics);
-    let column_index = bounds.map(|(min, max)| {
-        let mut index = ColumnIndexBuilder::new(leaf.physical_type());
-        index.append(false, min.into(), max.into(), nulls as i64, None);
-        index.set_boundary_order(BoundaryOrder::ASCENDING);
-        index.build()
-    });
-    let mut offset_index = OffsetIndexBuilder::new();
-    offset_index.append_row_count(rows as i64);
-    // Where it is, and how long, is known when it is compressed.
-    offset_index.append_offset_and_size(0, 0);
-    let close = ColumnCloseResult {
-        bytes_written: bytes as u64,
-        rows_written: rows as u64,
-        metadata: metadata.build()?,
-        bloom_filter: None,
-        column_index: column_index.transpose()?,
-        offset_index: Some(offset_index.build()),
-    };
-    Chunk::new(blobs, close, zstd)
-}
-
-/// Bytes of the longest text that is written as a bound: Parquet's own writer shortens longer ones, here there is none.
-const LONGEST: usize = 64;
-
-/// The texts as a dictionary page has them: each after its length.
-fn plain<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
-    let mut page = Vec::new();
-    for text in texts {
-        page.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        page.extend_from_slice(text.as_bytes());
-    }
-    page
+    let dictionary = leaf::dictionary(texts.into_iter());
+    leaf::chunk(leaf, Some(dictionary), Encoding::RLE_DICTIONARY, vec![page], zstd)
 }
 
 /// Which text of the dictionary each row has, and which rows have one where the column is `nullable`.
 fn indexes(runs: &[Run<'_>], nullable: bool) -> Vec<u8> {
     let mut page = Vec::new();
     if nullable {
-        let mut levels = Vec::new();
-        for same in runs.chunk_by(|a, b| a.text.is_some() == b.text.is_some()) {
-            run(&mut levels, rows(same), u32::from(same[0].text.is_some()), 1);
-        }
-        page.extend_from_slice(&(levels.len() as u32).to_le_bytes());
-        page.extend_from_slice(&levels);
+        leaf::levels(&mut page, |to| {
+            for same in runs.chunk_by(|a, b| a.text.is_some() == b.text.is_some()) {
+                bits::run(to, rows(same), u64::from(same[0].text.is_some()), 1);
+            }
+        });
     }
     let present = || runs.iter().filter(|run| run.text.is_some());
-    // One at least: not every reader expects an index without a bit.
-    let bits = present().count().saturating_sub(1).max(1).ilog2() + 1;
+    let bits = index_width(present().count());
     page.push(bits as u8);
-    for (index, Run { rows, .. }) in (0..).zip(present()) {
-        run(&mut page, *rows, index, bits.div_ceil(8) as usize);
+    for (index, run) in (0..).zip(present()) {
+        bits::run(&mut page, run.rows, index, bits);
     }
     page
 }
 
-/// Appends `rows` times `value`, which has `bytes` bytes.
-fn run(to: &mut Vec<u8>, rows: usize, value: u32, bytes: usize) {
-    let mut length = rows << 1;
-    while length >= 0x80 {
-        to.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    to.push(length as u8);
-    to.extend_from_slice(&value.to_le_bytes()[..bytes]);
-}
-
 fn rows(runs: &[Run<'_>]) -> usize {
     runs.iter().map(|run| run.rows).sum()
-}
-
-/// A page as its header, and what it heads.
-fn blobs(page: Page) -> Result<[Bytes; 2], ParquetError> {
-    let body = page.buffer().clone();
-    let mut written = TrackedWrite::new(Vec::new());
-    SerializedPageWriter::new(&mut written).write_page(CompressedPage::new(page, body.len()))?;
-    let mut header = written.into_inner()?;
-    header.truncate(header.len() - body.len());
-    Ok([header.into(), body])
 }
 
 #[cfg(test)]
@@ -149,6 +61,7 @@ mod tests {
     use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::{DataType, Field, Schema};
+    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
     use proptest::prelude::*;
@@ -245,11 +158,12 @@ mod tests {
             prop_assert_eq!(is_dictionary(&metadata, 0), [true, texts().next().is_some()]);
             let statistics = group.column(1).statistics().unwrap();
             prop_assert_eq!(statistics.null_count_opt(), Some(rows.iter().filter(|row| row.is_none()).count() as u64));
-            let short = texts().all(|text| text.len() <= LONGEST);
-            if short {
-                prop_assert_eq!(statistics.min_bytes_opt(), texts().min().map(|text| text.as_bytes()));
-                prop_assert_eq!(statistics.max_bytes_opt(), texts().max().map(|text| text.as_bytes()));
-            }
+            let (min, max) = (texts().min().map(|text| text.as_bytes()), texts().max().map(|text| text.as_bytes()));
+            prop_assert!(statistics.min_bytes_opt() <= min && statistics.max_bytes_opt() >= max);
+            prop_assert!(statistics.min_bytes_opt().is_none_or(|bound| bound.len() <= 64));
+            prop_assert_eq!(statistics.min_is_exact(), min.is_some_and(|min| min.len() <= 64));
+            prop_assert_eq!(statistics.max_is_exact(), max.is_some_and(|max| max.len() <= 64));
+            prop_assert_eq!(statistics.max_is_exact(), max.is_some() && statistics.max_bytes_opt() == max);
             let index = metadata.page_index_for_row_group(0);
             let page = &index.page_locations(0).unwrap()[0];
             let chunk = group.column(0);
