@@ -16,6 +16,9 @@ pub(super) struct Frontier {
     under_way: BTreeSet<u64>,
     /// Days that are not left behind, with the last page that touched them.
     open: BTreeMap<Day, u64>,
+    /// Days that were told. What comes of them afterwards waits for the end of the input: it belongs behind what is
+    /// encoded by then.
+    told: BTreeSet<Day>,
 }
 
 impl Frontier {
@@ -29,17 +32,20 @@ impl Frontier {
     /// A page is done; it had records of `days`.
     pub(super) fn done(&mut self, page: u64, days: impl IntoIterator<Item = Day>) {
         self.under_way.remove(&page);
-        for day in days {
+        for day in days.into_iter().filter(|day| !self.told.contains(day)) {
             self.open.entry(day).and_modify(|last| *last = page.max(*last)).or_insert(page);
         }
     }
 
-    /// Days that no page up to here has touched for long, each told once. Every record of such a day that still comes
-    /// stands later in the input than those that have come.
+    /// Days that no page up to here has touched for long, each told once, even if it comes back. Every record of such a
+    /// day that still comes stands later in the input than those that have come.
     pub(super) fn left_behind(&mut self) -> Vec<Day> {
         // Every page before this one is done.
         let reached = self.under_way.first().copied().unwrap_or(self.pages + 1);
-        self.open.extract_if(.., |_, last| *last + PAGES_BEHIND < reached).map(|(day, _)| day).collect()
+        let left: Vec<Day> =
+            self.open.extract_if(.., |_, last| *last + PAGES_BEHIND < reached).map(|(day, _)| day).collect();
+        self.told.extend(&left);
+        left
     }
 }
 
@@ -65,5 +71,10 @@ mod tests {
         frontier.done(slow, [day(1)]);
         assert_eq!(frontier.left_behind(), [day(0)]);
         assert_eq!(frontier.left_behind(), [], "it is told once");
+        for n in 0..=PAGES_BEHIND + 1 {
+            let page = frontier.begin();
+            frontier.done(page, [day(if n == 0 { 0 } else { 1 })]);
+        }
+        assert_eq!(frontier.left_behind(), [], "also when it comes back and is left behind again");
     }
 }
