@@ -18,8 +18,8 @@ use super::receipt::FileEntry;
 use super::run::Run;
 use super::slot;
 use super::store::Store;
-use super::together::together;
-use super::transaction::{Built, SYNCS};
+use super::together::{SYNCS, together};
+use super::transaction::Built;
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -129,7 +129,6 @@ impl Run {
         if matches!(self.lake.store, Store::Disk(_)) {
             // The very file is renamed into place; what is uploaded need not outlive this process.
             scratch.sync(file, staged)?;
-            scratch.create_folder(&LakePath::Partition(draft.entry.table.clone(), draft.label.day))?;
         }
         let written = scratch.open(staged)?.ok_or_else(|| Error::storage(format!("`{staged}` is gone")))?;
         slot::verify(&written, &draft.label, &draft.encoded)
