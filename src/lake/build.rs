@@ -65,9 +65,9 @@ impl Run {
         Ok(Draft { table: index, label, entry, staged, encoded, file: Some(file) })
     }
 
-    /// Makes every draft durable and reads it back, long before it is published.
+    /// Makes every draft durable and reads it back.
     pub(super) fn secure_all(&self, drafts: &mut [Draft]) -> Result<()> {
-        together(drafts, SYNCS, |draft| self.secure(draft))?;
+        together(drafts, SYNCS, |draft| self.secure_one(draft))?;
         drafts.iter_mut().for_each(|draft| draft.file = None);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Run {
         let kept = drafts.iter().map(|draft| self.kept(present, draft)).collect::<Result<Vec<_>>>()?;
         let new: Vec<&Draft> =
             drafts.iter().zip(&kept).filter_map(|(draft, kept)| kept.is_none().then_some(draft)).collect();
-        together(&new, SYNCS, |draft| self.secure(draft))?;
+        together(&new, SYNCS, |draft| self.secure_one(draft))?;
         let settled = drafts.iter().zip(kept).map(|(draft, kept)| match kept {
             Some(entry) => Built { entry, staged: None },
             None => Built { entry: draft.entry.clone(), staged: Some(draft.staged.clone()) },
@@ -123,7 +123,7 @@ impl Run {
     }
 
     /// Makes what is to be swapped in durable, and reads it back.
-    fn secure(&self, draft: &Draft) -> Result<()> {
+    fn secure_one(&self, draft: &Draft) -> Result<()> {
         let (scratch, Some(file)) = (&self.scratch, &draft.file) else { return Ok(()) };
         let staged = &draft.staged;
         if matches!(self.lake.store, Store::Disk(_)) {

@@ -52,14 +52,19 @@ impl Drafted {
 }
 
 impl Run {
-    /// Encodes all of `day`, to be published later or put back into memory by [`Run::undraft`]. Its files are durable;
-    /// its rows are gone by the time that this waits for the disk.
+    /// Encodes all of `day`, to be published later or put back into memory by [`Run::undraft`].
     ///
     /// # Errors
     /// Like [`Run::publish`].
-    pub fn draft_day(&self, day: Day, rows: DayRows, observed_at: Timestamp) -> Result<Drafted> {
-        let mut drafted = self.drafted(day, &rows, day.interval(), self.forgotten()?, observed_at, false)?;
-        drop(rows);
+    pub fn draft_day(&self, day: Day, rows: &DayRows, observed_at: Timestamp) -> Result<Drafted> {
+        self.drafted(day, rows, day.interval(), self.forgotten()?, observed_at, false)
+    }
+
+    /// Makes the files of a draft durable, long before it is published, and reads them back.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`].
+    pub fn secure(&self, mut drafted: Drafted) -> Result<Drafted> {
         self.secure_all(&mut drafted.files)?;
         Ok(drafted)
     }
