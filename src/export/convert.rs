@@ -118,7 +118,8 @@ async fn run(
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
     let rest: Vec<(Day, DayRows)> = harvest.days().into_iter().map(|day| (day, harvest.take(day))).collect();
-    let (ready, mut waiting) = mpsc::unbounded_channel();
+    // Full when publishing is slower than encoding: what is encoded takes room.
+    let (ready, mut waiting) = mpsc::channel(publisher.together_max());
     let drafting = async {
         let rest = ahead::draft(publisher, stream::iter(rest), recorder, observed_at);
         let mut drafts = pin!(stream::iter(ahead).map(Ok).chain(rest));
@@ -128,7 +129,7 @@ async fn run(
                 Ok(drafted) => {
                     let observation = publisher.observation(&observer, day, day.interval(), rows);
                     // Nobody listens any more only when publishing has ended with an error of its own.
-                    drop(ready.send(Observation { drafted: Some(Arc::new(drafted)), ..observation }));
+                    drop(ready.send(Observation { drafted: Some(Arc::new(drafted)), ..observation }).await);
                 }
                 Err(error) => recorder.day_failed(day, Source::Files, &error),
             }
