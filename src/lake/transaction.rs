@@ -64,6 +64,9 @@ pub(super) struct Built {
     pub(super) staged: Option<LakePath>,
 }
 
+/// Says what is to become of a day, from what is found of it; again if another run got in between.
+pub(super) type Prepare<'a> = Box<dyn FnMut(&Present) -> Result<Step> + 'a>;
+
 /// A day that is to be changed.
 pub(super) struct Change<'a> {
     pub(super) day: Day,
@@ -71,8 +74,7 @@ pub(super) struct Change<'a> {
     /// observation and has none: whoever publishes the day meanwhile leaves the same rows out, and finds its slots
     /// changed.
     pub(super) observed_at: Option<Timestamp>,
-    /// Says how, from what is found of it; again if another run got in between.
-    pub(super) prepare: Box<dyn FnMut(&Present) -> Result<Step> + 'a>,
+    pub(super) prepare: Prepare<'a>,
 }
 
 impl Run {
