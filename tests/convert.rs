@@ -98,6 +98,20 @@ fn a_day_that_was_left_behind_and_comes_back_is_whole() {
 }
 
 #[test]
+fn a_day_may_be_left_behind_more_than_once() {
+    let all = conversations("2025-06-01");
+    // Two files of the same days, each in order.
+    let [even, odd] = [0, 1].map(|n| all.iter().skip(n).step_by(2).cloned().collect::<Vec<_>>());
+    let others = vec![page(&[]); 20];
+    let in_order = |half: &[Value]| [half.chunks(1).map(page).collect(), others.clone()].concat().join("\n");
+
+    let convlake = Convlake::new();
+    let files = [save(&convlake, "even", in_order(&even)), save(&convlake, "odd", in_order(&odd))];
+    convlake.convert(&files);
+    assert_eq!(contents(&convlake.lake()), made_of(page(&all)));
+}
+
+#[test]
 fn every_way_of_saving_makes_the_same_lake() {
     let all = conversations("2025-06-01");
     let lines = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join("\n");

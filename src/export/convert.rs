@@ -1,15 +1,16 @@
 //! Saved pages into the same lake: no plan and no source, the rest of the pipeline as it is.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -21,6 +22,7 @@ use super::workshop::{Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, conclude, resume};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
+use crate::lake::day_rows::DayRows;
 use crate::lake::publish::Observation;
 use crate::memory::Memory;
 use crate::plan::Source;
@@ -93,12 +95,14 @@ async fn run(
     let memory = workshop.memory().clone();
     let reading = tokio::task::spawn_blocking(move || read(&inputs, &memory, &pages));
     let observed_at = clock.now();
-    let (left, behind) = mpsc::channel(1);
+    let (left, mut behind) = mpsc::channel(1);
     let owner = Owner { slice: None, now: observed_at };
     let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(left));
-    let (gathered, drafting) = tokio::join!(gathering, ahead::draft(publisher, behind, recorder, observed_at));
+    let behind = stream::poll_fn(move |context| behind.poll_recv(context));
+    let drafting = ahead::draft(publisher, behind, recorder, observed_at).try_collect::<BTreeMap<_, _>>();
+    let (gathered, drafted) = tokio::join!(gathering, drafting);
     let read = reading.await.map_err(|e| Error::bug("the reader died").source(e))?;
-    let (mut ahead, mut harvest) = (drafting?, gathered?);
+    let (ahead, mut harvest) = (drafted?, gathered?);
     recorder.harvested(&harvest);
     let readable = harvest.check_readable(settings.max_bad);
     let observer = Observer {
@@ -113,28 +117,49 @@ async fn run(
     publisher.quarantine("convert".to_owned(), &mut harvest).await?;
     read?;
     readable?;
-    let days: BTreeSet<Day> = harvest.days().into_iter().chain(ahead.keys().copied()).collect();
-    let observations = days.into_iter().map(|day| {
-        let observation = publisher.observation(&observer, day, day.interval(), harvest.take(day));
-        (day, ahead.remove(&day).transpose().map(|ahead| Observation { drafted: ahead.map(Arc::new), ..observation }))
-    });
-    let mut published = stream::iter(observations)
-        .map(async |(day, observation)| (day, publish(publisher, observation).await))
-        .buffer_unordered(PUBLISHING_MAX);
-    while let Some((day, outcome)) = published.next().await {
+
+    // What came of a day after it was drafted joins it when it is published.
+    let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
+    let rest: Vec<(Day, DayRows)> = harvest.days().into_iter().map(|day| (day, harvest.take(day))).collect();
+    // Full when publishing is slower than encoding: what is encoded takes room.
+    let (ready, mut waiting) = mpsc::channel(publisher.together_max());
+    let drafting = async {
+        let rest = ahead::draft(publisher, stream::iter(rest), recorder, observed_at);
+        let mut drafts = pin!(stream::iter(ahead).map(Ok).chain(rest));
+        while let Some((day, drafted)) = drafts.try_next().await? {
+            let rows = late.remove(&day).unwrap_or_default();
+            match drafted {
+                Ok(drafted) => {
+                    let observation = publisher.observation(&observer, day, day.interval(), rows);
+                    // Nobody listens any more only when publishing has ended with an error of its own.
+                    drop(ready.send(Observation { drafted: Some(Arc::new(drafted)), ..observation }).await);
+                }
+                Err(error) => recorder.day_failed(day, Source::Files, &error),
+            }
+        }
+        drop(ready);
+        Ok(())
+    };
+    let publishing = stream::poll_fn(move |context| waiting.poll_recv(context))
+        .ready_chunks(publisher.together_max())
+        .map(|days| publish(publisher, recorder, days))
+        .buffer_unordered(PUBLISHING_MAX)
+        .try_for_each(async |()| Ok(()));
+    tokio::try_join!(drafting, publishing).map(drop)
+}
+
+async fn publish(publisher: &Publisher, recorder: &Recorder, days: Vec<Observation>) -> Result<()> {
+    for (day, published) in publisher.publish_all(days).await? {
+        let outcome = published.and_then(|published| match published {
+            Publishing::Done => Ok(()),
+            Publishing::Doubtful(observation) => Err(missing(&observation)),
+        });
         match outcome {
             Err(error) if !error.kind().stops_the_run() => recorder.day_failed(day, Source::Files, &error),
             outcome => outcome?,
         }
     }
     Ok(())
-}
-
-async fn publish(publisher: &Publisher, observation: Result<Observation>) -> Result<()> {
-    match publisher.publish(observation?).await? {
-        Publishing::Done => Ok(()),
-        Publishing::Doubtful(observation) => Err(missing(&observation)),
-    }
 }
 
 /// Files cannot be asked a second time.

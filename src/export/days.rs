@@ -146,8 +146,19 @@ impl Publisher {
         }
     }
 
+    /// How many days are best published together.
+    pub(super) fn together_max(&self) -> usize {
+        self.run.together_max()
+    }
+
     /// Publishes a day and records what became of it.
     pub(super) async fn publish(&self, observation: Observation) -> Result<Publishing> {
+        let mut published = self.publish_all(vec![observation]).await?;
+        published.pop().ok_or_else(|| Error::bug("a day was not published"))?.1
+    }
+
+    /// Publishes days together, and records what became of each.
+    pub(super) async fn publish_all(&self, days: Vec<Observation>) -> Result<Vec<(Day, Result<Publishing>)>> {
         let room = Arc::clone(&self.permits).acquire_owned().await;
         let room = room.map_err(|e| Error::bug("the publisher is closed").source(e))?;
         let (run, recorder) = (Arc::clone(&self.run), Arc::clone(&self.recorder));
@@ -155,13 +166,20 @@ impl Publisher {
         // a publish that has begun.
         self.blocking(move || {
             let _until_recorded = room;
-            let outcome = run.publish(&observation);
-            let Some(day) = report(&observation, outcome?) else {
-                return Ok(Publishing::Doubtful(Box::new(observation)));
-            };
-            let sample = if recorder.wants_sample() { Sample::among(&observation.rows, run.lake()) } else { None };
-            recorder.day(day, sample);
-            Ok(Publishing::Done)
+            let outcomes = run.publish_all(&days);
+            let ended = days.into_iter().zip(outcomes).map(|(observation, outcome)| {
+                let record = |outcome| {
+                    let Some(day) = report(&observation, outcome) else { return false };
+                    let sample =
+                        if recorder.wants_sample() { Sample::among(&observation.rows, run.lake()) } else { None };
+                    recorder.day(day, sample);
+                    true
+                };
+                let recorded = outcome.map(record);
+                let doubtful = |observation| Publishing::Doubtful(Box::new(observation));
+                (observation.day, recorded.map(|done| if done { Publishing::Done } else { doubtful(observation) }))
+            });
+            Ok(ended.collect())
         })
         .await
     }

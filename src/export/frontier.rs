@@ -6,7 +6,7 @@ use crate::time::Day;
 
 /// A day that so many pages have not touched is taken for complete. Days of inputs that are in order are left behind at
 /// midnight; with a wrong guess the day is encoded twice.
-const PAGES_BEHIND: u64 = 16;
+const PAGES_BEHIND: u64 = 8;
 
 /// The pages of an input on their way, in the order in which they stand in it.
 #[derive(Debug, Default)]
@@ -16,6 +16,9 @@ pub(super) struct Frontier {
     under_way: BTreeSet<u64>,
     /// Days that are not left behind, with the last page that touched them.
     open: BTreeMap<Day, u64>,
+    /// Days that were told. What comes of them afterwards waits for the end of the input: it belongs behind what is
+    /// encoded by then.
+    told: BTreeSet<Day>,
 }
 
 impl Frontier {
@@ -28,7 +31,7 @@ impl Frontier {
 
     /// A page has records of `days`.
     pub(super) fn touched(&mut self, page: u64, days: &BTreeSet<Day>) {
-        for &day in days {
+        for &day in days.difference(&self.told) {
             self.open.entry(day).and_modify(|last| *last = page.max(*last)).or_insert(page);
         }
     }
@@ -40,12 +43,15 @@ impl Frontier {
         }
     }
 
-    /// Days that no page up to here has touched for long, each told once. Every record of such a day that still comes
-    /// stands later in the input than those that have come.
+    /// Days that no page up to here has touched for long, each told once, even if it comes back. Every record of such a
+    /// day that still comes stands later in the input than those that have come.
     pub(super) fn left_behind(&mut self) -> Vec<Day> {
         // Every page before this one is done.
         let reached = self.under_way.first().copied().unwrap_or(self.pages + 1);
-        self.open.extract_if(.., |_, last| *last + PAGES_BEHIND < reached).map(|(day, _)| day).collect()
+        let left: Vec<Day> =
+            self.open.extract_if(.., |_, last| *last + PAGES_BEHIND < reached).map(|(day, _)| day).collect();
+        self.told.extend(&left);
+        left
     }
 }
 
@@ -79,6 +85,11 @@ mod tests {
         frontier.done([slow]);
         assert_eq!(frontier.left_behind(), [day(0)]);
         assert_eq!(frontier.left_behind(), [], "it is told once");
+        for n in 0..=PAGES_BEHIND + 1 {
+            let page = read(&mut frontier, &[if n == 0 { 0 } else { 1 }]);
+            frontier.done([page]);
+        }
+        assert_eq!(frontier.left_behind(), [], "also when it comes back and is left behind again");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::receipt::FileEntry;
 use super::run::Run;
 use super::slot;
 use super::store::Store;
-use super::together::together;
-use super::transaction::{Built, SYNCS};
+use super::together::{SYNCS, together};
+use super::transaction::Built;
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -71,9 +71,9 @@ impl Run {
         Ok(Draft { table: index, label, entry, staged, encoded, file: Some(file) })
     }
 
-    /// Makes every draft durable and reads it back, long before it is published.
+    /// Makes every draft durable and reads it back.
     pub(super) fn secure_all(&self, drafts: &mut [Draft]) -> Result<()> {
-        together(drafts, SYNCS, |draft| self.secure(draft))?;
+        together(drafts, SYNCS, |draft| self.secure_one(draft))?;
         drafts.iter_mut().for_each(|draft| draft.file = None);
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Run {
         let kept = drafts.iter().map(|draft| self.kept(present, draft)).collect::<Result<Vec<_>>>()?;
         let new: Vec<&Draft> =
             drafts.iter().zip(&kept).filter_map(|(draft, kept)| kept.is_none().then_some(draft)).collect();
-        together(&new, SYNCS, |draft| self.secure(draft))?;
+        together(&new, SYNCS, |draft| self.secure_one(draft))?;
         let settled = drafts.iter().zip(kept).map(|(draft, kept)| match kept {
             Some(entry) => Built { entry, staged: None },
             None => Built { entry: draft.entry.clone(), staged: Some(draft.staged.clone()) },
@@ -129,13 +129,12 @@ impl Run {
     }
 
     /// Makes what is to be swapped in durable, and reads it back.
-    fn secure(&self, draft: &Draft) -> Result<()> {
+    fn secure_one(&self, draft: &Draft) -> Result<()> {
         let (scratch, Some(file)) = (&self.scratch, &draft.file) else { return Ok(()) };
         let staged = &draft.staged;
         if matches!(self.lake.store, Store::Disk(_)) {
             // The very file is renamed into place; what is uploaded need not outlive this process.
             scratch.sync(file, staged)?;
-            scratch.create_folder(&LakePath::Partition(draft.entry.table.clone(), draft.label.day))?;
         }
         let written = scratch.open(staged)?.ok_or_else(|| Error::storage(format!("`{staged}` is gone")))?;
         slot::verify(&written, &draft.label, &draft.encoded)

@@ -52,12 +52,19 @@ impl Drafted {
 }
 
 impl Run {
-    /// Encodes all of `day`, to be published later or put back into memory by [`Run::undraft`]. Its files are durable.
+    /// Encodes all of `day`, to be published later or put back into memory by [`Run::undraft`].
     ///
     /// # Errors
     /// Like [`Run::publish`].
     pub fn draft_day(&self, day: Day, rows: &DayRows, observed_at: Timestamp) -> Result<Drafted> {
-        let mut drafted = self.drafted(day, rows, day.interval(), self.forgotten()?, observed_at, true)?;
+        self.drafted(day, rows, day.interval(), self.forgotten()?, observed_at, false)
+    }
+
+    /// Makes the files of a draft durable, long before it is published, and reads them back.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`].
+    pub fn secure(&self, mut drafted: Drafted) -> Result<Drafted> {
         self.secure_all(&mut drafted.files)?;
         Ok(drafted)
     }
@@ -92,6 +99,9 @@ impl Run {
     /// # Errors
     /// [`crate::error::Kind::Storage`] when its files cannot be read.
     pub fn undraft(&self, drafted: &Drafted) -> Result<Vec<DayBatch>> {
+        if drafted.files.is_empty() {
+            return Ok(Vec::new());
+        }
         let read = |draft: &Draft| -> Result<Stored> {
             let spec = self.specs.iter().find(|spec| spec.name == draft.entry.table);
             let spec = spec.ok_or_else(|| Error::bug("a draft of no table"))?;

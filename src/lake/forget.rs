@@ -185,7 +185,7 @@ impl Search<'_> {
     /// Takes the conversations out of a day; how many that were, or `None` when it knows of none.
     fn day(&self, day: Day) -> Result<Option<u64>> {
         let mut found = None;
-        let outcome = self.run.amend(day, |present| {
+        let outcome = self.run.transact(day, None, |present| {
             let (step, conversations) = self.prepare(day, present)?;
             found = conversations;
             Ok(step)

@@ -138,6 +138,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes a folder in one that is there. Durable after [`Disk::sync_folder`] of that one.
+    pub fn make_folder(&self, place: &LakePath) -> Result<()> {
+        let path = self.locate(place)?;
+        if path.is_dir() {
+            return Ok(());
+        }
+        let mode = Modes::of(&place.to_string()).folder;
+        self.change("create", &path, || make_folder(&path, mode))
+    }
+
     /// Opens a new, empty file for writing in an existing folder; what was there under this name is gone.
     pub fn create(&self, place: &LakePath) -> Result<File> {
         let path = self.locate(place)?;

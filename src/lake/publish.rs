@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
+use std::slice;
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -21,10 +22,14 @@ use super::present::{Present, table_of_ids};
 use super::receipt::{Counts, Receipt, VERSION, id_hash};
 use super::run::Run;
 use super::slot;
-use super::transaction::{Built, Step};
-use crate::error::{Context, Result};
+use super::store::Store;
+use super::transaction::{Built, Change, Step};
+use crate::error::{Context, Error, Result};
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
+
+/// Days that are published together at most: other processes wait as long as they are swapped in.
+const TOGETHER_MAX: usize = 32;
 
 /// Everything the source said about one day.
 #[derive(Clone, Debug)]
@@ -84,24 +89,46 @@ pub enum Outcome {
 }
 
 impl Run {
-    /// Publishes a day. Blocks: call it from a thread that may, and not from one of rayon's, which could take up
-    /// another day while this one waits for its tables, and wait for itself.
+    /// How many days are best published in one call: on a disk they share the waiting, in a bucket they share nothing.
+    pub fn together_max(&self) -> usize {
+        match self.lake.store {
+            Store::Disk(_) => TOGETHER_MAX,
+            Store::Bucket(_) => 1,
+        }
+    }
+
+    /// Publishes days, and says how each ended. Blocks: call it from a thread that may, and not from one of rayon's,
+    /// which could take up another day while this one waits for its tables, and wait for itself.
     ///
     /// # Errors
     /// [`crate::error::Kind::Data`] when too many conversations vanished, or a file in the day's partitions is not
     /// convlake's; [`crate::error::Kind::Config`] when the day was written by a later version;
     /// [`crate::error::Kind::Storage`]; [`crate::error::Kind::Later`] when another process keeps the lake's lock.
     /// Whatever the error, the day is as it was or is exported again by the next run.
-    pub fn publish(&self, observation: &Observation) -> Result<Outcome> {
-        self.try_publish(observation).context(|| format!("day {}", observation.day))
+    pub fn publish_all(&self, observations: &[Observation]) -> Vec<Result<Outcome>> {
+        let usable = |observation: &Observation| observation.drafted.clone().filter(|_| observation.rows.is_empty());
+        let mut drafts: Vec<Option<Arc<Drafted>>> = observations.iter().map(usable).collect();
+        let changes = observations.iter().zip(&mut drafts).map(|(day, drafted)| self.change(day, drafted)).collect();
+        let outcomes = self.transact_all(changes);
+        let ended = observations.iter().zip(drafts).zip(outcomes).map(|((observation, drafted), outcome)| {
+            let discarded = drafted.map_or(Ok(()), |drafted| self.discard(&drafted.files));
+            discarded.and(outcome).context(|| format!("day {}", observation.day))
+        });
+        ended.collect()
     }
 
-    fn try_publish(&self, observation: &Observation) -> Result<Outcome> {
-        let mut drafted = observation.drafted.clone().filter(|_| observation.rows.is_empty());
-        let prepare = |present: &Present| self.prepare(observation, present, &mut drafted);
-        let outcome = self.transact(observation.day, observation.observed_at, prepare);
-        drafted.map_or(Ok(()), |drafted| self.discard(&drafted.files))?;
-        outcome
+    fn change<'a>(&'a self, observation: &'a Observation, drafted: &'a mut Option<Arc<Drafted>>) -> Change<'a> {
+        let Observation { day, observed_at, .. } = *observation;
+        let prepare = Box::new(|present: &Present| self.prepare(observation, present, drafted));
+        Change { day, observed_at: Some(observed_at), prepare }
+    }
+
+    /// Publishes one day.
+    ///
+    /// # Errors
+    /// Like [`Run::publish_all`].
+    pub fn publish(&self, observation: &Observation) -> Result<Outcome> {
+        self.publish_all(slice::from_ref(observation)).pop().ok_or_else(|| Error::bug("a day has no outcome"))?
     }
 
     /// `drafted` is what the day was drafted as before.

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 
+/// Files and folders that are made durable at the same time: a journal takes them together.
+pub(super) const SYNCS: usize = 8;
+
 /// Does `work` for every one of `items`, at most `width` at a time. The first error ends it: what has begun is finished.
 ///
 /// # Errors

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -322,9 +323,16 @@ fn two_exports(lab: &Lab) -> [Vec<Observation>; 2] {
     ]
 }
 
-fn export(lab: &Lab, run: u128, observations: &[Observation], faults: FailPoint) -> Result<()> {
+/// Publishes at most `together` days in one call.
+fn export(
+    lab: &Lab,
+    run: u128,
+    observations: &[Observation],
+    together: usize,
+    faults: FailPoint,
+) -> Result<Vec<Outcome>> {
     let run = lab.run_with(run, faults)?;
-    observations.iter().try_for_each(|o| run.publish(o).map(drop))
+    observations.chunks(together).flat_map(|days| run.publish_all(days)).collect()
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -341,35 +349,88 @@ fn copy_folder(from: &Path, to: &Path) {
 
 #[test]
 fn a_crash_after_any_file_operation_leaves_a_lake_that_the_next_run_completes() {
-    const TABLES: usize = 15;
+    const TABLES: usize = 8;
     let before = Lab::new(TABLES - 1);
     let [first, second] = two_exports(&before);
-    export(&before, 1, &first, FailPoint::never()).unwrap();
+    export(&before, 1, &first, 1, FailPoint::never()).unwrap();
     let copy = || {
         let lab = Lab { temp: folder(), specs: Arc::clone(&before.specs) };
         copy_folder(before.root(), lab.root());
         lab
     };
     let undisturbed = copy();
-    export(&undisturbed, 2, &second, FailPoint::never()).unwrap();
+    export(&undisturbed, 2, &second, 1, FailPoint::never()).unwrap();
     let wanted = snapshot(&undisturbed, &CRASH_DATES);
     assert_eq!(wanted.iter().map(|day| day.2.conversations).collect::<Vec<_>>(), [6, 0, 3]);
 
-    for operations in 0.. {
-        let lab = copy();
-        let done = export(&lab, 2, &second, FailPoint::after(operations)).is_ok();
-        // Every file that a reader can see is whole, whatever the day's receipt says by now.
-        let parts = CRASH_DATES.iter().flat_map(|date| (0..TABLES).map(move |table| (table, *date)));
-        for (table, date) in parts.filter(|(table, date)| lab.part(*table, date).exists()) {
-            lab.rows(table, date);
-        }
-        export(&lab, 3, &second, FailPoint::never()).unwrap();
-        assert_eq!(snapshot(&lab, &CRASH_DATES), wanted, "after {operations} operations");
-        if done {
-            assert!(operations > 3 * TABLES as u64 * 4, "{operations}");
-            break;
+    for together in [1, second.len()] {
+        for operations in 0.. {
+            let lab = copy();
+            let done = export(&lab, 2, &second, together, FailPoint::after(operations)).is_ok();
+            // Every file that a reader can see is whole, whatever the day's receipt says by now.
+            let parts = CRASH_DATES.iter().flat_map(|date| (0..TABLES).map(move |table| (table, *date)));
+            for (table, date) in parts.filter(|(table, date)| lab.part(*table, date).exists()) {
+                lab.rows(table, date);
+            }
+            export(&lab, 3, &second, together, FailPoint::never()).unwrap();
+            assert_eq!(snapshot(&lab, &CRASH_DATES), wanted, "{together} days after {operations} operations");
+            if done {
+                assert!(operations > 3 * TABLES as u64 * 4, "{operations}");
+                break;
+            }
         }
     }
+}
+
+/// A group must not be worth less than its days: what is wrong with one of them is its own.
+#[test]
+fn days_that_are_published_together_end_each_on_its_own() {
+    let lab = Lab::new(1);
+    let [a, b, c] = CRASH_DATES;
+    export(&lab, 2, &[lab.seen(a, 9, &recs(a, 4)), lab.seen(b, 0, &recs(b, 5))], 2, FailPoint::never()).unwrap();
+    let before = lab.records();
+    let stranger = lab.part(0, c).with_file_name("other.parquet");
+    std::fs::create_dir_all(stranger.parent().unwrap()).unwrap();
+    std::fs::write(&stranger, "not ours").unwrap();
+
+    let days = [a, b, c, "2025-01-04", "2025-02-01"].map(|date| lab.seen(date, 1, &recs(date, 6)));
+    let ended = lab.run(3).publish_all(&days);
+    assert!(matches!(ended[0], Ok(Outcome::Superseded { .. })), "{ended:?}");
+    assert_eq!(ended[2].as_ref().unwrap_err().kind(), Kind::Data);
+    assert!(ended[2].as_ref().unwrap_err().to_string().contains(c), "{ended:?}");
+    for (outcome, date) in [(&ended[1], b), (&ended[3], "2025-01-04"), (&ended[4], "2025-02-01")] {
+        let Ok(Outcome::Published(receipt)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(lab.receipt(date).as_ref(), Some(receipt));
+        assert!(lab.is_committed(date));
+        assert_eq!(lab.rows(0, date), 6);
+    }
+    assert_eq!((lab.rows(0, a), lab.receipt(c)), (4, None));
+    assert_eq!(lab.records() - before, 1, "the receipts of a month are one record");
+}
+
+/// Of a group, only the day that somebody published meanwhile is prepared again.
+#[test]
+fn a_day_of_a_group_that_changes_is_prepared_anew() {
+    let lab = Lab::new(1);
+    let run = lab.run(3);
+    let seen = CRASH_DATES.map(|date| lab.seen(date, 1, &recs(date, 6)));
+    let (other, prepared) = (lab.seen(CRASH_DATES[0], 0, &recs(CRASH_DATES[0], 5)), RefCell::new(Vec::new()));
+    let mut changes = Vec::new();
+    for observation in &seen {
+        let prepare = |present: &Present| {
+            prepared.borrow_mut().push(observation.day);
+            if prepared.borrow().len() == seen.len() {
+                lab.published(2, &other);
+            }
+            run.prepare(observation, present, &mut None)
+        };
+        let Observation { day, observed_at, .. } = *observation;
+        changes.push(Change { day, observed_at: Some(observed_at), prepare: Box::new(prepare) });
+    }
+    let outcomes = run.transact_all(changes);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{outcomes:?}");
+    assert_eq!(prepared.take(), [0, 1, 2, 0].map(|n| seen[n].day));
+    assert_eq!(CRASH_DATES.map(|date| (lab.rows(0, date), lab.is_committed(date))), [(6, true); 3]);
 }
 
 #[test]

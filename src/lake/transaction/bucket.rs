@@ -1,0 +1,138 @@
+//! A day is committed to a bucket, slot by slot.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::debug;
+
+use super::{Change, Step, committed, following};
+use crate::error::{Error, Result};
+use crate::lake::bucket::{Bucket, Swap};
+use crate::lake::layout::{Claim, LakePath};
+use crate::lake::present::{Present, table_of_ids};
+use crate::lake::publish::Outcome;
+use crate::lake::receipt::FileEntry;
+use crate::lake::run::Run;
+use crate::lake::together::together;
+use crate::time::Day;
+
+/// How often a day is prepared for a bucket in which other runs change it meanwhile. Each of them is older and makes
+/// at most one attempt that this run can lose to.
+const BUCKET_ATTEMPTS: usize = 16;
+/// Files on their way to a bucket at the same time; each may be in memory whole.
+const WRITERS: usize = 4;
+
+impl Run {
+    pub(super) fn transact_in_bucket(&self, bucket: &Bucket, change: Change<'_>) -> Result<Outcome> {
+        let Change { day, observed_at, mut prepare } = change;
+        let prepare = prepare.as_mut();
+        let Some(observed_at) = observed_at else {
+            for _ in 0..BUCKET_ATTEMPTS {
+                if let Some(outcome) = self.attempt_in_bucket(bucket, day, None, prepare)? {
+                    return Ok(outcome);
+                }
+            }
+            return Err(contended());
+        };
+        let claim = Claim { observed_at, run: self.id };
+        if bucket.is_for_a_single_writer() {
+            return self.attempt_in_bucket(bucket, day, Some((claim, &[])), prepare)?.ok_or_else(contended);
+        }
+        let claims = LakePath::Claims(self.dataset, day);
+        let own = LakePath::Claim(self.dataset, day, claim);
+        bucket.write(&own, b"{}".as_slice().into())?;
+        for _ in 0..BUCKET_ATTEMPTS {
+            let names = bucket.list(&claims)?;
+            let parsed = names.iter().filter_map(|name| LakePath::parse(&format!("{claims}/{name}")));
+            let others: Vec<Claim> = parsed
+                .filter_map(|place| match place {
+                    LakePath::Claim(_, _, other) if other != claim => Some(other),
+                    _ => None,
+                })
+                .collect();
+            if let Some(outcome) = self.attempt_in_bucket(bucket, day, Some((claim, &others)), prepare)? {
+                // After an error the claim stays: a write whose answer was lost may still arrive.
+                let mut done = vec![own];
+                if matches!(outcome, Outcome::Published(_) | Outcome::Unchanged(_)) {
+                    let older = others.into_iter().filter(|other| *other < claim);
+                    done.extend(older.map(|other| LakePath::Claim(self.dataset, day, other)));
+                }
+                if let Err(e) = bucket.remove_all(&done) {
+                    // The day is what it is; claims of the dead cost the next run a rewrite and are removed by it.
+                    debug!(%day, cause = %e, "left a claim behind");
+                }
+                return Ok(outcome);
+            }
+            debug!(%day, "another run published the day meanwhile");
+        }
+        Err(contended())
+    }
+
+    fn attempt_in_bucket(
+        &self,
+        bucket: &Bucket,
+        day: Day,
+        claims: Option<(Claim, &[Claim])>,
+        prepare: &mut dyn FnMut(&Present) -> Result<Step>,
+    ) -> Result<Option<Outcome>> {
+        let (own, others) = claims.unzip();
+        let others = others.unwrap_or_default();
+        if let Some(newer) = others.iter().max().filter(|other| own.is_some_and(|own| **other > own)) {
+            return Ok(Some(Outcome::Superseded { by: newer.run }));
+        }
+        let present = Present::look(self, day, !others.is_empty())?;
+        if let Some(by) = own.and_then(|own| present.overtaken(&own)) {
+            return Ok(Some(Outcome::Superseded { by }));
+        }
+        let (files, receipt) = match prepare(&present)? {
+            Step::End(outcome) => return Ok(Some(outcome)),
+            // A swap under way would be a newer run's, which has overtaken this one, or an older run's, which loses.
+            Step::Shrunk(verdict) => return verdict.map(Some),
+            Step::Commit(files, receipt) => (files, receipt),
+        };
+        let mut changed = self.changed(&files);
+        // The table that is looked for first comes last and alone, when all its children are there.
+        let last = changed.pop_if(|(table, ..)| *table == table_of_ids(&self.specs));
+        for group in [changed.as_slice(), last.as_slice()] {
+            if !self.swap_in(bucket, &present, day, group)? {
+                return Ok(None);
+            }
+        }
+        let receipt = following(&present, receipt);
+        self.record([receipt.clone()])?;
+        let outcome = committed(&present, changed.is_empty() && last.is_none(), receipt);
+        Ok((!self.is_overruled(&present, day)?).then_some(outcome))
+    }
+
+    /// Whether it was decided since the day was looked at that less of it may stay.
+    fn is_overruled(&self, present: &Present, day: Day) -> Result<bool> {
+        Ok(self.forgotten()? != present.forgotten || self.records().day(day)?.is_expired())
+    }
+
+    /// Swaps files in, some at a time; `false` as soon as one slot is found changed.
+    fn swap_in(
+        &self,
+        bucket: &Bucket,
+        present: &Present,
+        day: Day,
+        files: &[(usize, &LakePath, &FileEntry)],
+    ) -> Result<bool> {
+        let lost = AtomicBool::new(false);
+        together(files, WRITERS, |(table, staged, file)| {
+            if lost.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let part = LakePath::Part(file.table.clone(), day);
+            let from = self.scratch.locate(staged)?;
+            match bucket.swap(&from, &part, file.uuid, &present.expected(*table))? {
+                Swap::Done => debug!(%part, rows = file.rows, "swapped in"),
+                Swap::Lost => lost.store(true, Ordering::Relaxed),
+            }
+            Ok(())
+        })?;
+        Ok(!lost.into_inner())
+    }
+}
+
+fn contended() -> Error {
+    Error::later("other runs keep publishing the day").hint("let them end, then run again")
+}
