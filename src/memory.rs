@@ -12,12 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The part of the budget that pages may fill.
 const PAGES_SHARE: usize = 4;
-/// The part that is left to what is not counted: rows that grow while a page is read, and what encoding takes beside
+/// Percent that are left to what is not counted: rows that grow while a page is read, and what encoding takes beside
 /// the rows it encodes.
-const UNCOUNTED_SHARE: usize = 4;
+const UNCOUNTED_PERCENT: usize = 40;
 /// The part that rows never have to give way below, whoever else holds however much: runs of a few rows would cost
 /// more than they free.
-const ROWS_SHARE: usize = 4;
+const ROWS_SHARE: usize = 2;
 /// What one permit of the pages' share stands for.
 const PERMIT_BYTES: usize = 1024;
 /// Pages that there is room for before any has come.
@@ -47,7 +47,7 @@ impl Memory {
         let permits = (bytes / PAGES_SHARE / PERMIT_BYTES).clamp(1, u32::MAX as usize >> 4);
         Memory {
             budget: Arc::new(Budget {
-                max: bytes - bytes / UNCOUNTED_SHARE,
+                max: bytes / 100 * (100 - UNCOUNTED_PERCENT),
                 held: AtomicUsize::new(0),
                 gatherers: AtomicUsize::new(0),
                 pages: Arc::new(Semaphore::new(permits)),
@@ -55,6 +55,11 @@ impl Memory {
                 expected: AtomicUsize::new(permits.div_ceil(PAGES_AT_FIRST)),
             }),
         }
+    }
+
+    /// Whether more is held than there should be.
+    pub fn is_full(&self) -> bool {
+        self.held() > self.budget.max
     }
 
     /// Bytes that are held at the moment.
@@ -288,14 +293,16 @@ mod tests {
     fn who_holds_much_of_too_much_spills() {
         let memory = Memory::new(100);
         let (one, two) = (memory.gatherer(), memory.gatherer());
-        let mut rows = memory.rows(75);
-        assert!(!one.must_spill(75), "a fourth is left");
+        let mut rows = memory.rows(60);
+        assert!(!memory.is_full() && !one.must_spill(60), "a part is left");
         rows.grow(1);
         assert_eq!(memory.share(9), 4);
-        assert!(one.must_spill(67) && two.must_spill(9) && !two.must_spill(8) && !two.must_spill(0));
+        assert!(
+            memory.is_full() && one.must_spill(46) && two.must_spill(15) && !two.must_spill(14) && !two.must_spill(0)
+        );
         drop(one);
         assert_eq!(memory.share(9), 9);
-        assert!(!two.must_spill(17) && two.must_spill(18), "alone it waits for more");
+        assert!(!two.must_spill(29) && two.must_spill(30), "alone it waits for more");
         assert!(!two.must_spill(0));
     }
 }

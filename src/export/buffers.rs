@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// Buffers that wait to be used again, at most.
-const WAITING_MAX: usize = 4;
+const WAITING_MAX: usize = 2;
 /// A larger one was for an unusual document, and goes.
 const KEPT_BYTES_MAX: usize = 8 << 20;
 

@@ -258,6 +258,10 @@ impl Workshop {
             Rows::Cut(cut) => gathering.add(cut)?,
         }
         self.leave(gathering).await?;
+        if let Some(behind) = gathering.behind.as_ref().filter(|_| self.memory.is_full()) {
+            // A day that waits to be encoded will free what it holds, without a detour over the disk.
+            behind.reserve().await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
+        }
         if gathering.must_spill() { self.spill(gathering).await } else { Ok(()) }
     }
 
