@@ -24,7 +24,7 @@ use crate::flatten::rows::Rows;
 pub const ROW_GROUP_ROWS: usize = 122_880;
 /// Bytes of text in a row group, at most, unless one row has more. It bounds the memory of readers and of the writer
 /// where texts are long or columns many.
-pub const ROW_GROUP_TEXT: usize = 32 << 20;
+pub const ROW_GROUP_TEXT: usize = 20 << 20;
 /// Rows from which on a range is copied as a whole: below, setting a copy up costs more than the rows.
 const LONG: usize = 8;
 
