@@ -1,5 +1,6 @@
-//! `kill -9` at 200 random moments of exports that replace days: after each of them every file is whole and is one that
-//! an undisturbed export wrote, no conversation is there twice, and an export that is left alone completes the lake.
+//! `kill -9` at 200 moments of exports that replace days, most of them random, some when a new file has just come: after
+//! each of them every file is whole and is one that an undisturbed export wrote, no conversation is there twice, and an
+//! export that is left alone completes the lake.
 
 #![cfg(test)]
 #![cfg(unix)]
@@ -7,7 +8,8 @@
 mod common;
 
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -29,6 +31,16 @@ const LAKES: usize = 2;
 const FROM: &str = "2025-01-01";
 const TO: &str = "2025-01-07";
 const DAYS: usize = 6;
+/// How often a file is looked at that a run is to replace.
+const GLANCE: Duration = Duration::from_micros(200);
+
+/// How long a run lives.
+enum Life {
+    Whole,
+    UpTo(Duration),
+    /// Until this file is another one: days are swapped in within moments that chance seldom meets.
+    UntilReplaced(PathBuf),
+}
 
 /// The source after it changed, the lake before, and what an undisturbed export makes of it.
 struct Scene {
@@ -36,6 +48,8 @@ struct Scene {
     before: Image,
     old: Rows,
     new: Rows,
+    /// The files that both have, each with other rows.
+    replaced: Vec<String>,
 }
 
 /// What was seen beside the dead.
@@ -53,14 +67,15 @@ impl Scene {
         // One day is not over yet, so it grows; others are to come.
         let (early, source) = (world("2025-01-03T15:00:00Z"), world("2025-06-01T00:00:00Z"));
         let lake = TempDir::new().unwrap();
-        assert!(export(&Convlake::of(&early), lake.path(), Duration::MAX));
+        assert!(export(&Convlake::of(&early), lake.path(), Life::Whole));
         let before = of_folder(lake.path());
-        assert!(export(&Convlake::of(&source), lake.path(), Duration::MAX));
+        assert!(export(&Convlake::of(&source), lake.path(), Life::Whole));
         let (old, new) = (rows(&before), rows(&of_folder(lake.path())));
-        let changed = new.iter().filter(|(path, batch)| old.get(*path) != Some(batch)).count();
-        assert!(changed > 20, "only {changed} files change");
+        let replaced = new.iter().filter(|(path, rows)| old.get(*path).is_some_and(|before| before != *rows));
+        let replaced: Vec<String> = replaced.map(|(path, _)| path.clone()).collect();
+        assert!(replaced.len() > 5, "only {} files are replaced", replaced.len());
         Oracle::expand(&source.fetch("query", FROM, TO), FROM, TO).assert_equal(lake.path());
-        Scene { source, before, old, new }
+        Scene { source, before, old, new, replaced }
     }
 
     /// Kills exports to one lake at random moments, and lets the last one end.
@@ -71,8 +86,13 @@ impl Scene {
         let mut length = Duration::from_secs(3_600);
         let mut killed = 0;
         while killed < kills {
-            let (moment, started) = (length.mul_f64(dice.random_range(0.0..1.0)), Instant::now());
-            if export(&convlake, lake.path(), moment) {
+            let started = Instant::now();
+            let life = if dice.random_bool(0.2) {
+                Life::UntilReplaced(lake.path().join(self.replaced[dice.random_range(0..self.replaced.len())].as_str()))
+            } else {
+                Life::UpTo(length.mul_f64(dice.random_range(0.0..1.0)))
+            };
+            if export(&convlake, lake.path(), life) {
                 length = started.elapsed();
                 self.assert_complete(lake.path());
                 lake = self.lake();
@@ -94,7 +114,7 @@ impl Scene {
 
     /// Lets an export come to its end, and begins anew.
     fn complete(&self, convlake: &Convlake, lake: &TempDir) -> TempDir {
-        assert!(export(convlake, lake.path(), Duration::MAX));
+        assert!(export(convlake, lake.path(), Life::Whole));
         self.assert_complete(lake.path());
         self.lake()
     }
@@ -128,8 +148,8 @@ impl Scene {
     }
 }
 
-/// Exports until the end, or until it is killed after `moment`; whether it came to its end.
-fn export(convlake: &Convlake, lake: &Path, moment: Duration) -> bool {
+/// Exports until the end, or until it is killed; whether it came to its end.
+fn export(convlake: &Convlake, lake: &Path, life: Life) -> bool {
     let mut command = convlake.command(["export", "--from", FROM, "--to", TO, "--protocol", "query"]);
     command.args(["--rate-limit", "100000", "--out"]).arg(lake).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -142,7 +162,17 @@ fn export(convlake: &Convlake, lake: &Path, moment: Duration) -> bool {
         let _ = send.send(());
         read
     });
-    if ended.recv_timeout(moment) == Err(RecvTimeoutError::Timeout) {
+    let is_alive = |during| ended.recv_timeout(during) == Err(RecvTimeoutError::Timeout);
+    let must_die = match life {
+        Life::Whole => is_alive(Duration::MAX),
+        Life::UpTo(moment) => is_alive(moment),
+        Life::UntilReplaced(path) => {
+            let file = || path.metadata().map(|found| found.ino()).ok();
+            let before = file();
+            std::iter::repeat_with(|| is_alive(GLANCE)).find(|alive| !alive || file() != before).unwrap_or_default()
+        }
+    };
+    if must_die {
         child.kill().unwrap();
     }
     listener.join().unwrap().unwrap();
