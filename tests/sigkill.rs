@@ -182,7 +182,7 @@ fn export(convlake: &Convlake, lake: &Path, life: Life) -> bool {
 }
 
 #[test]
-fn exports_killed_at_200_random_moments_leave_readable_lakes_that_the_next_one_completes() {
+fn exports_killed_at_200_moments_leave_readable_lakes_that_the_next_one_completes() {
     let scene = Scene::new();
     println!("seeds from {SEED}");
     let seen: Vec<Seen> = std::thread::scope(|scope| {

@@ -20,12 +20,13 @@
 //! # }
 //! ```
 //!
-//! In reading order: [`schema`] has the words of the schema files, [`catalog`] the tables of a run; `compile` makes the
-//! `plan` of them, in which fields are found by their `keys`. `cursor` moves over the text of a record, `reader` carries
-//! each value to its place in the `scratch`: its column in `buffers` (`values` says which it takes, `dates` how timestamps are read), the `folds` of the
-//! metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes into `extra`; `unknown` counts them. Of what has grown there
-//! `day` hands out the rows that a day owns, as the `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the
-//! records of one page, or of several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something last happened in a
+//! In reading order: [`schema`] has the words of the schema files, [`catalog`] the tables of a run; `compile` makes
+//! the `plan` of them, in which fields are found by their `keys`. `cursor` moves over the text of a record, `reader`
+//! carries each value to its place in the `scratch`: its column in `buffers` (`values` says which it takes, `dates`
+//! how timestamps are read), the `folds` of the metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes
+//! into `extra`; `unknown` counts them. Of what has grown there `day` hands out the rows that a day owns, as the
+//! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page, or of several that share a
+//! `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something last happened in a
 //! record that is not kept.
 //!
 //! A text is read once and nothing is built that is not kept. What makes it fast: the next field is guessed from the
