@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::time::Timestamp;
+
 /// One response of a page chain.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -27,6 +29,11 @@ impl Page {
 /// What a fetch of one slice delivers, in order of arrival.
 #[derive(Debug)]
 pub enum Delivery {
+    /// When the source was asked, by its own clock: the pages are as old as that. Comes once, with the first of them.
+    Asked {
+        /// The moment.
+        at: Timestamp,
+    },
     /// A page of the chain that it names.
     Page(Page),
     /// Forget every page delivered for this chain and later ones: the slice starts again there.

@@ -191,8 +191,10 @@ pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivere
     let memory = Memory::new(1 << 30);
     let collect = async {
         let (mut pages, mut set_aside, mut delivered) = (Vec::new(), Vec::new(), Delivered::default());
+        let mut asked = None;
         while let Some(delivery) = rx.recv().await {
             match delivery {
+                Delivery::Asked { at } => assert_eq!(asked.replace(at), None, "once"),
                 Delivery::Page(page) => pages.push(page),
                 Delivery::Restart { chain } => {
                     pages.retain(|page: &Page| page.chain < chain);
@@ -213,15 +215,16 @@ pub(crate) async fn fetch(api: &Api, slice: Slice) -> (Result<Fetched>, Delivere
                 delivered.ids.push(record["conversationId"].as_str().unwrap().to_owned());
             }
         }
-        delivered
+        (delivered, asked)
     };
     let run = async {
         let fetched = api.fetch(&slice, 0, &memory, &tx).await;
         drop(tx);
         fetched
     };
-    let (fetched, delivered) = futures::join!(run, collect);
+    let (fetched, (delivered, asked)) = futures::join!(run, collect);
     if let Ok(fetched) = &fetched {
+        assert!(asked.is_none_or(|at| at == fetched.observed_at) && asked.is_some() >= !delivered.pages.is_empty());
         let records = delivered.pages.iter().map(|page| page.2).sum::<usize>() + delivered.set_aside.len();
         assert_eq!((fetched.pages, fetched.records), (delivered.pages.len() as u64, records as u64));
     }

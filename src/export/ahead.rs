@@ -7,28 +7,25 @@ use tracing::debug;
 use super::days::Publisher;
 use super::record::Recorder;
 use super::report::Sample;
+use super::workshop::LeftBehind;
 use crate::error::Result;
-use crate::lake::day_rows::DayRows;
 use crate::lake::draft::Drafted;
-use crate::time::{Day, Timestamp};
+use crate::time::Day;
 
-/// Days that are encoded at the same time: each is on all processors, so more would only take memory.
-const ENCODING_MAX: usize = 1;
 /// Encoded days that wait for the disk at the same time.
 const SECURING_MAX: usize = 3;
 
 /// Encodes `days` as they come. A day that fails is told with the others; what stops the run ends it.
 pub(super) fn draft(
     publisher: &Publisher,
-    days: impl Stream<Item = (Day, DayRows)>,
+    days: impl Stream<Item = LeftBehind>,
     recorder: &Recorder,
-    observed_at: Timestamp,
 ) -> impl Stream<Item = Result<(Day, Result<Drafted>)>> {
-    let encode = move |(day, rows): (Day, DayRows)| async move {
+    let encode = move |LeftBehind { day, rows, observed_at }| async move {
         if recorder.wants_sample() {
             recorder.offer(Sample::among(&rows, publisher.run().lake()));
         }
-        (day, publisher.with_run(move |run| run.draft_day(day, &rows, observed_at)).await)
+        (day, publisher.draft(day, rows, observed_at).await)
     };
     let secure = move |(day, encoded): (Day, Result<Drafted>)| async move {
         let secured = match encoded {
@@ -43,5 +40,5 @@ pub(super) fn draft(
             }
         }
     };
-    days.map(encode).buffer_unordered(ENCODING_MAX).map(secure).buffer_unordered(SECURING_MAX)
+    days.then(encode).map(secure).buffer_unordered(SECURING_MAX)
 }

@@ -18,7 +18,7 @@ use super::ahead;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
 use super::documents::{self, Document, Documents};
 use super::record::Recorder;
-use super::workshop::{Owner, PAGES_WAITING_MAX, Workshop};
+use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, conclude, resume};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
@@ -97,12 +97,14 @@ async fn run(
     let observed_at = clock.now();
     let (left, mut behind) = mpsc::channel(1);
     let owner = Owner { slice: None, now: observed_at };
-    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(left));
+    let early = Early { to: left, wants: &|_| true, spilled: true };
+    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
-    let drafting = ahead::draft(publisher, behind, recorder, observed_at).try_collect::<BTreeMap<_, _>>();
+    let drafting = ahead::draft(publisher, behind, recorder).try_collect::<BTreeMap<_, _>>();
     let (gathered, drafted) = tokio::join!(gathering, drafting);
     let read = reading.await.map_err(|e| Error::bug("the reader died").source(e))?;
-    let (ahead, mut harvest) = (drafted?, gathered?);
+    // Files never start again, so nothing that was left behind is void.
+    let (ahead, Gathered { mut harvest, .. }) = (drafted?, gathered?);
     recorder.harvested(&harvest);
     let readable = harvest.check_readable(settings.max_bad);
     let observer = Observer {
@@ -120,11 +122,12 @@ async fn run(
 
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
-    let rest: Vec<(Day, DayRows)> = harvest.days().into_iter().map(|day| (day, harvest.take(day))).collect();
+    let days = harvest.days().into_iter();
+    let rest: Vec<LeftBehind> = days.map(|day| LeftBehind { day, rows: harvest.take(day), observed_at }).collect();
     // Full when publishing is slower than encoding: what is encoded takes room.
     let (ready, mut waiting) = mpsc::channel(publisher.together_max());
     let drafting = async {
-        let rest = ahead::draft(publisher, stream::iter(rest), recorder, observed_at);
+        let rest = ahead::draft(publisher, stream::iter(rest), recorder);
         let mut drafts = pin!(stream::iter(ahead).map(Ok).chain(rest));
         while let Some((day, drafted)) = drafts.try_next().await? {
             let rows = late.remove(&day).unwrap_or_default();

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::lake::Run;
 use crate::lake::assemble::TableSpec;
 use crate::lake::day_rows::DayRows;
+use crate::lake::draft::Drafted;
 use crate::lake::layout::Dataset;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
@@ -58,6 +59,8 @@ pub(super) struct Publisher {
     quarantine: Arc<Quarantine>,
     recorder: Arc<Recorder>,
     permits: Arc<Semaphore>,
+    /// Days are encoded ahead one at a time: each is on all processors, so more would only take memory.
+    drafting: Semaphore,
     allow_vanished: bool,
 }
 
@@ -70,6 +73,7 @@ impl Publisher {
             run: Arc::new(run),
             recorder,
             permits: Arc::new(Semaphore::new(PUBLISHING_MAX)),
+            drafting: Semaphore::new(1),
             allow_vanished: settings.allow_vanished,
         })
     }
@@ -144,6 +148,19 @@ impl Publisher {
             force_protocol: by.forced,
             allow_vanished: self.allow_vanished,
         }
+    }
+
+    /// Encodes `rows`, all of `day` so far, when it is its turn.
+    pub(super) async fn draft(&self, day: Day, rows: DayRows, observed_at: Timestamp) -> Result<Drafted> {
+        let turn = self.drafting.acquire().await.map_err(|e| Error::bug("nothing is drafted any more").source(e))?;
+        let drafted = self.with_run(move |run| run.draft_day(day, &rows, observed_at)).await;
+        drop(turn);
+        drafted
+    }
+
+    /// Removes drafts that are not published.
+    pub(super) async fn discard(&self, drafts: Vec<Arc<Drafted>>) -> Result<()> {
+        self.with_run(move |run| drafts.iter().try_for_each(|drafted| run.discard_draft(drafted))).await
     }
 
     /// How many days are best published together.

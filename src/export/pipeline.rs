@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
+use futures::{TryStreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::days::{Observer, Publisher, Publishing};
 use super::harvest::Harvest;
 use super::record::Recorder;
-use super::workshop::{Owner, PAGES_WAITING_MAX, Workshop};
-use super::{Means, Settings, begin};
+use super::workshop::{Early, Gathered, Owner, PAGES_WAITING_MAX, Workshop};
+use super::{Means, Settings, ahead, begin};
 use crate::api::{Api, Fetched};
 use crate::error::{Context, Error, Result};
+use crate::lake::draft::Drafted;
 use crate::lake::publish::Observation;
 use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, Slice, SlicePolicy, Window, windows};
 use crate::time::{Clock, Day, Interval, Timestamp};
@@ -58,6 +60,14 @@ impl Room {
         let before = self.size.fetch_max(size, Ordering::Relaxed);
         self.slices.add_permits(size.saturating_sub(before));
     }
+}
+
+/// What the fetch of a slice brought.
+struct Brought {
+    fetched: Fetched,
+    harvest: Harvest,
+    /// Days that were encoded while the rest of the slice was fetched.
+    ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
 }
 
 /// One way through some days.
@@ -149,7 +159,18 @@ impl Exporter {
     }
 
     async fn fetch_and_publish(&self, slice: &Slice, asked: &Asked) -> Result<()> {
-        let (mut harvest, fetched) = self.fetch(slice, 0).await?;
+        // Early days are those that will be published as they are: of others a part would be cut off again.
+        let whole = |day: Day| asked.part(day).is_some_and(|part| *part == day.interval());
+        let brought = self.fetch(slice, 0, &whole).await?;
+        let drafts = brought.ahead.values().flatten().map(Arc::clone).collect();
+        let published = self.publish_days(slice, asked, brought).await;
+        // Of those that were published nothing is left.
+        self.publisher.discard(drafts).await?;
+        published
+    }
+
+    async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
+        let Brought { fetched, mut harvest, mut ahead } = brought;
         self.recorder.slice_fetched(slice, &fetched, &harvest);
         let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
         let observer = Observer {
@@ -170,8 +191,12 @@ impl Exporter {
                 self.recorder.not_available(day, observer.source);
                 continue;
             };
-            let observation = self.publisher.observation(&observer, day, promised, harvest.take(day));
-            match self.publish(slice, observation, harvest.next_chain()).await {
+            let rest = self.publisher.observation(&observer, day, promised, harvest.take(day));
+            let published = match ahead.remove(&day).transpose() {
+                Ok(drafted) => self.publish(slice, Observation { drafted, ..rest }, harvest.next_chain()).await,
+                Err(error) => Err(error),
+            };
+            match published {
                 Err(error) if !error.kind().stops_the_run() => self.recorder.day_failed(day, observer.source, &error),
                 outcome => outcome?,
             }
@@ -184,7 +209,7 @@ impl Exporter {
     async fn publish(&self, slice: &Slice, observation: Observation, chain: u32) -> Result<()> {
         let Publishing::Doubtful(mut observation) = self.publisher.publish(observation).await? else { return Ok(()) };
         let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
-        let (mut harvest, fetched) = self.fetch(&again, chain).await?;
+        let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
         // Most of these the first fetch brought as well: better kept twice than lost.
         self.publisher.quarantine(again.to_string(), &mut harvest).await?;
         observation.rows.extend(harvest.take(observation.day));
@@ -196,8 +221,9 @@ impl Exporter {
         }
     }
 
-    /// The pages of one slice, flattened; its chains are numbered from `chain`.
-    async fn fetch(&self, slice: &Slice, chain: u32) -> Result<(Harvest, Fetched)> {
+    /// The pages of one slice, flattened; its chains are numbered from `chain`. Days that are wanted `early` are encoded
+    /// when its pages have left them behind.
+    async fn fetch(&self, slice: &Slice, chain: u32, early: &(dyn Fn(Day) -> bool + Sync)) -> Result<Brought> {
         let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
         let fetching = async {
             let fetched = self.api.fetch(slice, chain, self.workshop.memory(), &pages).await;
@@ -209,17 +235,29 @@ impl Exporter {
             self.recorder.page(records);
             self.room.at_least(self.api.slices_needed(slice.protocol, self.workshop.memory()));
         };
-        let gathering = self.workshop.gather(delivered, owner, seen, None);
-        let (fetched, harvest) = tokio::join!(fetching, gathering);
-        match (fetched, harvest) {
-            (Ok(fetched), Ok(harvest)) => Ok((harvest, fetched)),
-            (Err(error), Ok(mut harvest)) => {
+        let (left, mut behind) = mpsc::channel(1);
+        let early = Early { to: left, wants: early, spilled: false };
+        let gathering = self.workshop.gather(delivered, owner, seen, Some(early));
+        let behind = stream::poll_fn(move |context| behind.poll_recv(context));
+        let drafting = ahead::draft(&self.publisher, behind, &self.recorder)
+            .map_ok(|(day, drafted)| (day, drafted.map(Arc::new)))
+            .try_collect::<BTreeMap<_, _>>();
+        let (fetched, gathered, ahead) = tokio::join!(fetching, gathering, drafting);
+        let mut ahead = ahead.context(|| slice.to_string())?;
+        let Gathered { mut harvest, void } = gathered.context(|| slice.to_string())?;
+        let void = match &fetched {
+            Ok(_) => ahead.extract_if(.., |day, _| void.contains(day)).collect(),
+            Err(_) => std::mem::take(&mut ahead),
+        };
+        self.publisher.discard(void.into_values().flatten().collect()).await?;
+        match fetched {
+            Ok(fetched) => Ok(Brought { fetched, harvest, ahead }),
+            Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
                 self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
                 Err(error)
             }
-            (_, Err(error)) => Err(error.context(slice.to_string())),
         }
     }
 }

@@ -104,17 +104,43 @@ impl Owner {
     }
 }
 
+/// A day that its input has left behind.
+pub(super) struct LeftBehind {
+    pub(super) day: Day,
+    pub(super) rows: DayRows,
+    /// When the source was asked.
+    pub(super) observed_at: Timestamp,
+}
+
+/// Where days go that are left behind. Records of such a day that still come stand behind those.
+pub(super) struct Early<'a> {
+    pub(super) to: mpsc::Sender<LeftBehind>,
+    /// Which days are wanted early.
+    pub(super) wants: &'a (dyn Fn(Day) -> bool + Sync),
+    /// Whether days are that have rows on disk: what still comes of such a day takes all of it into memory.
+    pub(super) spilled: bool,
+}
+
+/// What became of the pages of one input.
+pub(super) struct Gathered {
+    pub(super) harvest: Harvest,
+    /// Days that were left behind, and of which everything has come again since: what was left behind is void.
+    pub(super) void: BTreeSet<Day>,
+}
+
 /// What the pages of one input became so far.
-struct Gathering {
+struct Gathering<'a> {
     harvest: Harvest,
     frontier: Frontier,
+    observed_at: Option<Timestamp>,
+    void: BTreeSet<Day>,
     /// Sheets that are not in work, by the first page that is in them. The oldest one takes the next page: days whose
     /// rows are in it wait for it.
     open: BTreeMap<u64, Box<Open>>,
-    behind: Option<mpsc::Sender<(Day, DayRows)>>,
+    early: Option<Early<'a>>,
 }
 
-impl Gathering {
+impl Gathering<'_> {
     fn must_spill(&self) -> bool {
         self.harvest.must_spill(self.open.values().map(|open| open.held.bytes()).sum())
     }
@@ -158,23 +184,31 @@ impl Workshop {
         &self.memory
     }
 
-    /// Flattens everything that `pages` delivers until it is closed. Days that they leave behind go to `behind`, if
-    /// anyone wants them early; records of such a day that still come stand behind those.
+    /// Flattens everything that `pages` delivers until it is closed. Days that they leave behind go their way `early`, if
+    /// anyone wants them.
     pub(super) async fn gather(
         &self,
         mut pages: mpsc::Receiver<Delivery>,
         owner: Owner,
         seen: impl Fn(u64),
-        behind: Option<mpsc::Sender<(Day, DayRows)>>,
-    ) -> Result<Harvest> {
-        let (harvest, frontier) = (Harvest::new(&self.memory), Frontier::default());
-        let mut gathering = Gathering { harvest, frontier, open: BTreeMap::new(), behind };
+        early: Option<Early<'_>>,
+    ) -> Result<Gathered> {
+        let mut gathering = Gathering {
+            harvest: Harvest::new(&self.memory),
+            frontier: Frontier::new(owner.slice.is_some()),
+            // Files are as they are; of a source, it says.
+            observed_at: owner.slice.is_none().then_some(owner.now),
+            void: BTreeSet::new(),
+            open: BTreeMap::new(),
+            early,
+        };
         let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
         loop {
             tokio::select! {
                 Some(done) = working.join_next() => self.collect(&mut gathering, done).await?,
                 // Every page in work has a sheet: there shall be no more of them than benches.
                 delivery = pages.recv(), if working.len() <= self.pool.current_num_threads() => match delivery {
+                    Some(Delivery::Asked { at }) => gathering.observed_at = Some(at),
                     Some(Delivery::Page(page)) => {
                         seen(page.records.len() as u64);
                         self.start(&mut working, &mut gathering, page, owner).await?;
@@ -185,6 +219,7 @@ impl Workshop {
                         }
                         self.spill(&mut gathering).await?;
                         gathering.harvest.forget(chain);
+                        gathering.void.extend(gathering.frontier.restart(chain));
                     }
                     Some(Delivery::TooLarge { chain, number, id }) => gathering.harvest.set_aside(chain, number, id),
                     Some(Delivery::Refused { body, reason, .. }) => gathering.harvest.refused.push((body, reason)),
@@ -196,14 +231,14 @@ impl Workshop {
             self.collect(&mut gathering, done).await?;
         }
         // What is left is published at once.
-        gathering.behind = None;
+        gathering.early = None;
         if gathering.harvest.has_spilled() {
             // The days are read back a block at a time: the memory is for that, and for others.
             self.spill(&mut gathering).await?;
         } else {
             self.cut(&mut gathering).await?;
         }
-        Ok(gathering.harvest)
+        Ok(Gathered { harvest: gathering.harvest, void: gathering.void })
     }
 
     /// Begins to flatten a page as soon as a bench is free; until then the slice's channel fills and its fetching
@@ -211,13 +246,13 @@ impl Workshop {
     async fn start(
         &self,
         working: &mut JoinSet<Result<Flattened>>,
-        gathering: &mut Gathering,
+        gathering: &mut Gathering<'_>,
         page: Page,
         owner: Owner,
     ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
-        let number = gathering.frontier.begin();
+        let number = gathering.frontier.begin(page.chain, page.number);
         let open = gathering.open.pop_first().map(|(_, open)| open);
         let mut open = open.unwrap_or_else(|| {
             let sheet = flattener.sheet();
@@ -247,26 +282,26 @@ impl Workshop {
 
     async fn collect(
         &self,
-        gathering: &mut Gathering,
+        gathering: &mut Gathering<'_>,
         done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
     ) -> Result<()> {
         let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
-        gathering.frontier.touched(done.number, &done.read.days);
+        gathering.frontier.touched(done.chain, done.number, &done.read.days);
         gathering.harvest.saw(done.chain, done.read, done.foreign);
         match done.rows {
             Rows::Open(open) => drop(gathering.open.insert(open.pages.first().copied().unwrap_or(done.number), open)),
             Rows::Cut(cut) => gathering.add(cut)?,
         }
         self.leave(gathering).await?;
-        if let Some(behind) = gathering.behind.as_ref().filter(|_| self.memory.is_full()) {
+        if let Some(early) = gathering.early.as_ref().filter(|_| self.memory.is_full()) {
             // A day that waits to be encoded will free what it holds, without a detour over the disk.
-            behind.reserve().await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
+            early.to.reserve().await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
         }
         if gathering.must_spill() { self.spill(gathering).await } else { Ok(()) }
     }
 
     /// Hands out the rows of all open sheets.
-    async fn cut(&self, gathering: &mut Gathering) -> Result<()> {
+    async fn cut(&self, gathering: &mut Gathering<'_>) -> Result<()> {
         let open = std::mem::take(&mut gathering.open);
         if open.is_empty() {
             return Ok(());
@@ -284,21 +319,25 @@ impl Workshop {
     }
 
     /// Sends the days on their way that the input has left behind.
-    async fn leave(&self, gathering: &mut Gathering) -> Result<()> {
-        let Some(behind) = gathering.behind.clone() else { return Ok(()) };
-        let days = gathering.frontier.left_behind();
+    async fn leave(&self, gathering: &mut Gathering<'_>) -> Result<()> {
+        let (Some(early), Some(observed_at)) = (&gathering.early, gathering.observed_at) else { return Ok(()) };
+        let to = early.to.clone();
+        let wants = |day| (early.wants)(day) && (early.spilled || !gathering.harvest.has_runs(day));
+        let days = gathering.frontier.left_behind(wants);
         if days.iter().any(|day| gathering.harvest.has_runs(*day)) {
             // To encode such a day its runs are read back: the rest of it must not be in memory as well.
             self.spill(gathering).await?;
         }
         for day in days {
             let rows = gathering.harvest.take(day);
-            behind.send((day, rows)).await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
+            to.send(LeftBehind { day, rows, observed_at })
+                .await
+                .map_err(|e| Error::bug("nobody takes a day").source(e))?;
         }
         Ok(())
     }
 
-    async fn spill(&self, gathering: &mut Gathering) -> Result<()> {
+    async fn spill(&self, gathering: &mut Gathering<'_>) -> Result<()> {
         self.cut(gathering).await?;
         let mut full = std::mem::replace(&mut gathering.harvest, Harvest::new(&self.memory));
         let directory = self.spill_directory.clone();

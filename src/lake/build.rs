@@ -55,7 +55,7 @@ impl Run {
 
     fn draft(&self, index: usize, table: &SortedTable<'_>, label: Label) -> Result<Draft> {
         let spec = table.spec;
-        let staged = LakePath::Staged(self.id, spec.name.clone(), label.day);
+        let staged = LakePath::Staged(self.id, spec.name.clone(), label.day, label.uuid);
         let (encoded, file) = encode(self.scratch.create(&staged)?, spec, table.pieces(), &label)?;
         let entry = FileEntry {
             table: spec.name.clone(),

@@ -113,6 +113,14 @@ impl Run {
         stored::batches(drafted.day, &tables, table_of_ids(&self.specs))
     }
 
+    /// Removes the files of a draft.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`].
+    pub fn discard_draft(&self, drafted: &Drafted) -> Result<()> {
+        self.discard(&drafted.files)
+    }
+
     /// Hashes of the conversations in a draft.
     pub(super) fn drafted_ids(&self, drafted: &Drafted) -> Result<HashSet<u128>> {
         let Some(draft) = drafted.files.get(table_of_ids(&self.specs)) else { return Ok(HashSet::new()) };

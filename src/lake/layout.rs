@@ -13,7 +13,7 @@
 //! | `RunBegun(run)` | `_convlake/runs/<run>.begun.json` |
 //! | `Forgotten(run)` | `_convlake/forgotten/<run>.json` |
 //! | `ForgottenKey` | `_convlake/forgotten/key` |
-//! | `Staged(run, sessions, 2025-01-31)` | `_convlake/staging/<run>/sessions-2025-01-31.part` |
+//! | `Staged(run, sessions, 2025-01-31, id)` | `_convlake/staging/<run>/sessions-2025-01-31-<id>.part` |
 //!
 //! A path is made of typed parts only (a table name, a day, a run id, a hash), never of text from the API. Nothing
 //! below `_convlake` ends in `.parquet`: some readers hide names with a leading underscore, others hide by suffix,
@@ -336,8 +336,8 @@ pub enum LakePath {
     Staging(RunId),
     /// The file whose lock says that the run is alive.
     StagingLock(RunId),
-    /// A part that is not published yet.
-    Staged(RunId, TableName, Day),
+    /// A part that is not published yet, by its own id: a day may be drafted more than once.
+    Staged(RunId, TableName, Day, Uuid),
     /// A file of another kind that is not published yet.
     StagedFile(RunId, Uuid),
 }
@@ -405,9 +405,11 @@ impl LakePath {
             ["staging", run, "lock"] => LakePath::StagingLock(RunId::parse(run)?),
             ["staging", run, file] => match file.strip_suffix(".part") {
                 Some(part) => {
-                    // A table name holds no `-`, so the first one ends it.
-                    let (table, day) = part.split_once('-')?;
-                    LakePath::Staged(RunId::parse(run)?, TableName::new(table).ok()?, parse_canonical(day)?)
+                    // A table name holds no `-`, so the first one ends it, and a day has always ten characters.
+                    let (table, rest) = part.split_once('-')?;
+                    let (day, id) = (rest.get(..10)?, rest.get(10..)?.strip_prefix('-')?);
+                    let table = TableName::new(table).ok()?;
+                    LakePath::Staged(RunId::parse(run)?, table, parse_canonical(day)?, parse_canonical(id)?)
                 }
                 None => LakePath::StagedFile(RunId::parse(run)?, parse_canonical(file.strip_suffix(".new")?)?),
             },
@@ -455,7 +457,7 @@ impl fmt::Display for LakePath {
             LakePath::StagingFolder => write!(f, "{CONTROL}/staging"),
             LakePath::Staging(run) => write!(f, "{CONTROL}/staging/{run}"),
             LakePath::StagingLock(run) => write!(f, "{CONTROL}/staging/{run}/lock"),
-            LakePath::Staged(run, table, day) => write!(f, "{CONTROL}/staging/{run}/{table}-{day}.part"),
+            LakePath::Staged(run, table, day, id) => write!(f, "{CONTROL}/staging/{run}/{table}-{day}-{id}.part"),
             LakePath::StagedFile(run, id) => write!(f, "{CONTROL}/staging/{run}/{id}.new"),
         }
     }
@@ -522,7 +524,7 @@ mod tests {
                 12 => LakePath::Refused(run, number),
                 13 => LakePath::StagingFolder,
                 14 => LakePath::Staging(run),
-                15 => LakePath::Staged(run, table, day),
+                15 => LakePath::Staged(run, table, day, run.0),
                 16 => LakePath::Claims(dataset, day),
                 17 => LakePath::Claim(dataset, day, Claim { observed_at, run }),
                 18 => LakePath::Probes,

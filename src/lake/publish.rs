@@ -64,6 +64,13 @@ pub struct Observation {
     pub allow_vanished: bool,
 }
 
+impl Observation {
+    /// Whether `drafted` was there before this was looked at.
+    fn came_with(&self, drafted: &Arc<Drafted>) -> bool {
+        self.drafted.as_ref().is_some_and(|before| Arc::ptr_eq(before, drafted))
+    }
+}
+
 /// How publishing ended, when nothing went wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -111,7 +118,11 @@ impl Run {
         let changes = observations.iter().zip(&mut drafts).map(|(day, drafted)| self.change(day, drafted)).collect();
         let outcomes = self.transact_all(changes);
         let ended = observations.iter().zip(drafts).zip(outcomes).map(|((observation, drafted), outcome)| {
-            let discarded = drafted.map_or(Ok(()), |drafted| self.discard(&drafted.files));
+            let made = drafted.filter(|drafted| !observation.came_with(drafted));
+            // A day in doubt comes again, with what it came with and a second fetch.
+            let is_done = !matches!(outcome, Ok(Outcome::NeedsConfirmation { .. }));
+            let spent = made.iter().chain(observation.drafted.iter().filter(|_| is_done));
+            let discarded = spent.map(|drafted| self.discard_draft(drafted)).collect::<Result<()>>();
             discarded.and(outcome).context(|| format!("day {}", observation.day))
         });
         ended.collect()
@@ -160,6 +171,9 @@ impl Run {
         let drafted = match drafted {
             Some(drafted) if drafted.holds(&covers, &present.forgotten, present.has_files()) => drafted,
             stale => {
+                if let Some(made) = stale.take().filter(|made| !observation.came_with(made)) {
+                    self.discard_draft(&made)?;
+                }
                 let Observation { day, observed_at, .. } = *observation;
                 let rows = match &observation.drafted {
                     None => Cow::Borrowed(&observation.rows),

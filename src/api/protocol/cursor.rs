@@ -48,7 +48,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
         if step == Step::Again {
             continue;
         }
-        walk.note(&received.said());
+        walk.note(&received.said()).await?;
         empty = if received.is_empty() { empty + 1 } else { 0 };
         walk.deliver(number, received).await?;
         if step == Step::End {

@@ -90,7 +90,7 @@ async fn submit(walk: &mut Walk<'_>) -> Result<String, Stop> {
     match chain.source.client.call(&call, read).await {
         Ok((id, date)) => {
             // The results are as old as the job.
-            walk.observed(date.unwrap_or_else(|| chain.source.client.now()));
+            walk.observed(date.unwrap_or_else(|| chain.source.client.now())).await?;
             Ok(id)
         }
         Err(Failure::Rejected(rejection)) => Err(Stop::rejected(rejection)),
@@ -170,7 +170,7 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
         if step == Step::Again {
             continue;
         }
-        walk.note(&received.said());
+        walk.note(&received.said()).await?;
         walk.deliver(number, received).await?;
         if step == Step::End {
             return Ok(());

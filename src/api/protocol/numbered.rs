@@ -140,7 +140,9 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
             if known.count > deepest && can_split(chain.part) {
                 return Err(too_many(chain));
             }
-            page.said.iter().for_each(|said| walk.note(said));
+            if let Some(said) = &page.said {
+                walk.note(said).await?;
+            }
         }
         last_hash = page.hash;
     }

@@ -194,16 +194,20 @@ struct Tally {
 
 impl Walk<'_> {
     /// Takes note of what an answer says beside its records.
-    pub(super) fn note(&mut self, said: &Said) {
-        self.observed(said.date);
+    pub(super) async fn note(&mut self, said: &Said) -> Result<()> {
+        self.observed(said.date).await?;
         // A watermark that goes backwards takes back its promise.
         self.availability = [self.availability, said.availability].into_iter().flatten().min();
         self.open.hits = self.open.hits.or(said.hits);
+        Ok(())
     }
 
     /// Takes note of when the first answer was given.
-    pub(super) fn observed(&mut self, date: Timestamp) {
-        self.observed_at.get_or_insert(date);
+    pub(super) async fn observed(&mut self, at: Timestamp) -> Result<()> {
+        match self.observed_at.replace(at) {
+            None => self.chain.send(Delivery::Asked { at }).await,
+            first => Ok(self.observed_at = first),
+        }
     }
 
     /// Counts pages that are being delivered.
