@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// The part of the budget that pages may fill.
 const PAGES_SHARE: usize = 4;
@@ -39,6 +39,8 @@ struct Budget {
     permits: usize,
     /// Permits that the next page is taken to need.
     expected: AtomicUsize,
+    /// Parts of what is held that are on their way out.
+    leaving: watch::Sender<usize>,
 }
 
 impl Memory {
@@ -53,6 +55,7 @@ impl Memory {
                 pages: Arc::new(Semaphore::new(permits)),
                 permits,
                 expected: AtomicUsize::new(permits.div_ceil(PAGES_AT_FIRST)),
+                leaving: watch::Sender::new(0),
             }),
         }
     }
@@ -102,6 +105,20 @@ impl Memory {
         let mut held = Held { budget: Some(Arc::clone(&self.budget)), bytes: 0 };
         held.grow(bytes);
         held
+    }
+
+    /// Rows that will soon be held no more, whatever becomes of others: as long as this is kept they are waited for
+    /// before any go to disk.
+    pub fn leaving(&self) -> Leaving {
+        self.budget.leaving.send_modify(|parts| *parts += 1);
+        Leaving { budget: Arc::clone(&self.budget) }
+    }
+
+    /// Waits while too much is held of which a part is leaving.
+    pub async fn relief(&self) {
+        let mut leaving = self.budget.leaving.subscribe();
+        // The sender is in this budget: it cannot be gone.
+        while self.is_full() && *leaving.borrow_and_update() > 0 && leaving.changed().await.is_ok() {}
     }
 
     /// What each of those who gather rows may take of `bytes` that are for all of them.
@@ -204,6 +221,18 @@ impl Drop for Held {
     }
 }
 
+/// Rows on their way out.
+#[derive(Debug)]
+pub struct Leaving {
+    budget: Arc<Budget>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.budget.leaving.send_modify(|parts| *parts -= 1);
+    }
+}
+
 /// Counted among those who gather rows.
 #[derive(Debug)]
 pub struct Gatherer {
@@ -287,6 +316,23 @@ mod tests {
         drop(room().unwrap().fill(Bytes::from(vec![0; 65 << 20])));
         assert_eq!(memory.pages(), 1);
         assert!(room().is_some());
+    }
+
+    #[test]
+    fn what_is_leaving_is_waited_for() {
+        let memory = Memory::new(100);
+        assert!(memory.relief().now_or_never().is_some());
+        let (kept, gone) = (memory.rows(30), memory.rows(50));
+        assert!(memory.relief().now_or_never().is_some(), "nothing will go by itself");
+        let leaving = [memory.leaving(), memory.leaving()];
+        let mut relief = Box::pin(memory.relief());
+        assert!(relief.as_mut().now_or_never().is_none());
+        let [first, second] = leaving;
+        drop(first);
+        assert!(relief.as_mut().now_or_never().is_none(), "it is still too much");
+        drop((gone, second));
+        assert!(relief.now_or_never().is_some());
+        drop(kept);
     }
 
     #[test]

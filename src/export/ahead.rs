@@ -21,11 +21,11 @@ pub(super) fn draft(
     days: impl Stream<Item = LeftBehind>,
     recorder: &Recorder,
 ) -> impl Stream<Item = Result<(Day, Result<Drafted>)>> {
-    let encode = move |LeftBehind { day, rows, observed_at }| async move {
+    let encode = move |left: LeftBehind| async move {
         if recorder.wants_sample() {
-            recorder.offer(Sample::among(&rows, publisher.run().lake()));
+            recorder.offer(Sample::among(&left.rows, publisher.run().lake()));
         }
-        (day, publisher.draft(day, rows, observed_at).await)
+        (left.day, publisher.draft(left).await)
     };
     let secure = move |(day, encoded): (Day, Result<Drafted>)| async move {
         let secured = match encoded {

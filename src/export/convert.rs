@@ -123,7 +123,8 @@ async fn run(
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
     let days = harvest.days().into_iter();
-    let rest: Vec<LeftBehind> = days.map(|day| LeftBehind { day, rows: harvest.take(day), observed_at }).collect();
+    let left = |day| LeftBehind { day, rows: harvest.take(day), observed_at, leaving: workshop.memory().leaving() };
+    let rest: Vec<LeftBehind> = days.map(left).collect();
     // Full when publishing is slower than encoding: what is encoded takes room.
     let (ready, mut waiting) = mpsc::channel(publisher.together_max());
     let drafting = async {

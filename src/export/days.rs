@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::harvest::Harvest;
 use super::record::Recorder;
 use super::report::{DayOutcome, DayReport, Sample};
+use super::workshop::LeftBehind;
 use super::{Means, Settings};
 use crate::error::{Error, Result};
 use crate::lake::Run;
@@ -150,10 +151,17 @@ impl Publisher {
         }
     }
 
-    /// Encodes `rows`, all of `day` so far, when it is its turn.
-    pub(super) async fn draft(&self, day: Day, rows: DayRows, observed_at: Timestamp) -> Result<Drafted> {
+    /// Encodes a day when it is its turn.
+    pub(super) async fn draft(&self, left: LeftBehind) -> Result<Drafted> {
         let turn = self.drafting.acquire().await.map_err(|e| Error::bug("nothing is drafted any more").source(e))?;
-        let drafted = self.with_run(move |run| run.draft_day(day, &rows, observed_at)).await;
+        let LeftBehind { day, rows, observed_at, leaving } = left;
+        let draft = move |run: &Run| {
+            let drafted = run.draft_day(day, &rows, observed_at);
+            // Whoever waits for it finds the rows gone.
+            drop((rows, leaving));
+            drafted
+        };
+        let drafted = self.with_run(draft).await;
         drop(turn);
         drafted
     }

@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::flatten::batch::{DayBatch, PageRead};
 use crate::flatten::{Flattener, Sheet, last_activity};
 use crate::lake::day_rows::DayRows;
-use crate::memory::{Held, Memory};
+use crate::memory::{Held, Leaving, Memory};
 use crate::plan::Slice;
 use crate::time::{Day, Timestamp};
 
@@ -110,6 +110,7 @@ pub(super) struct LeftBehind {
     pub(super) rows: DayRows,
     /// When the source was asked.
     pub(super) observed_at: Timestamp,
+    pub(super) leaving: Leaving,
 }
 
 /// Where days go that are left behind. Records of such a day that still come stand behind those.
@@ -293,10 +294,8 @@ impl Workshop {
             Rows::Cut(cut) => gathering.add(cut)?,
         }
         self.leave(gathering).await?;
-        if let Some(early) = gathering.early.as_ref().filter(|_| self.memory.is_full()) {
-            // A day that waits to be encoded will free what it holds, without a detour over the disk.
-            early.to.reserve().await.map_err(|e| Error::bug("nobody takes a day").source(e))?;
-        }
+        // A day that waits to be encoded will free what it holds, without a detour over the disk.
+        self.memory.relief().await;
         if gathering.must_spill() { self.spill(gathering).await } else { Ok(()) }
     }
 
@@ -330,9 +329,8 @@ impl Workshop {
         }
         for day in days {
             let rows = gathering.harvest.take(day);
-            to.send(LeftBehind { day, rows, observed_at })
-                .await
-                .map_err(|e| Error::bug("nobody takes a day").source(e))?;
+            let left = LeftBehind { day, rows, observed_at, leaving: self.memory.leaving() };
+            to.send(left).await.map_err(|_| Error::bug("nobody takes a day"))?;
         }
         Ok(())
     }

@@ -47,11 +47,14 @@ pub(crate) struct Source {
     pub(crate) limits: Limits,
     /// Room for jobs that are being prepared.
     pub(crate) jobs: Semaphore,
+    /// The turn of a chain of numbered pages: it alone has as many under way as there may be, until few are left. Many
+    /// chains at a time would only keep the days of all of them open.
+    pub(crate) turn: Semaphore,
 }
 
 impl Source {
     pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
-        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX) }
+        Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX), turn: Semaphore::new(1) }
     }
 }
 
