@@ -47,8 +47,8 @@ pub(crate) struct Source {
     pub(crate) limits: Limits,
     /// Room for jobs that are being prepared.
     pub(crate) jobs: Semaphore,
-    /// The turn of a chain of numbered pages: it alone has as many under way as there may be, until few are left. Many
-    /// chains at a time would only keep the days of all of them open.
+    /// The turn of a chain of many numbered pages: it alone asks for them until few are left. Several at a time would not
+    /// be faster, and would keep the days of all of them open.
     pub(crate) turn: Semaphore,
 }
 

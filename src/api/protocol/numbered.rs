@@ -116,11 +116,16 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
     let chain = walk.chain;
     let mut known = Known { end: numbering.end, count: 0, last_full: 0, last_filled: 0, first_empty: None };
     let (mut open, mut next, mut last_hash) = (FuturesUnordered::new(), 1u32, None);
-    let mut turn = Some(chain.source.turn.acquire().await.map_err(|e| Error::bug("no chain has a turn").source(e))?);
+    let mut turn = None;
     loop {
         let (reach, deepest) = (known.reach(), deepest(chain));
-        // What is left is under way soon, and the next chain's first answer takes its time.
-        turn.take_if(|_| next > 1 && reach < u64::from(next) + PAGES_AHEAD_MAX as u64);
+        if reach < u64::from(next) + PAGES_AHEAD_MAX as u64 {
+            // All that is left is under way soon.
+            turn = None;
+        } else if turn.is_none() && open.is_empty() {
+            // Nothing of this chain is under way: the one whose turn it is may need the memory.
+            turn = Some(chain.source.turn.acquire().await.map_err(|e| Error::bug("turns have ended").source(e))?);
+        }
         while u64::from(next) <= reach.min(deepest) && open.len() < PAGES_AHEAD_MAX {
             let counted = u64::from(next) <= known.count;
             open.push(page(chain, numbering, next, counted, last_hash.take()));
