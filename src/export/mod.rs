@@ -10,6 +10,7 @@
 mod ahead;
 mod buffers;
 mod compare;
+mod complete;
 mod convert;
 mod days;
 mod dimensions;

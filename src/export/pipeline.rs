@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
-use futures::{TryStreamExt, stream};
+use futures::{Stream, TryStreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::days::{Observer, Publisher, Publishing};
+use super::days::Publisher;
 use super::harvest::Harvest;
 use super::record::Recorder;
-use super::workshop::{Early, Gathered, Owner, PAGES_WAITING_MAX, Workshop};
+use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Settings, ahead, begin};
 use crate::api::{Api, Fetched};
 use crate::error::{Context, Error, Result};
 use crate::lake::draft::Drafted;
-use crate::lake::publish::Observation;
-use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, Slice, SlicePolicy, Window, windows};
-use crate::time::{Clock, Day, Interval, Timestamp};
+use crate::plan::{Asked, Matching, ProtocolChoice, Slice, SlicePolicy, Window, windows};
+use crate::time::{Clock, Day, Timestamp};
 
 /// How a run asks its source, whatever it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +39,8 @@ pub(super) struct Exporter {
     pub(super) publisher: Publisher,
     pub(super) recorder: Arc<Recorder>,
     pub(super) clock: Clock,
-    max_bad: u8,
-    workshop: Workshop,
+    pub(super) max_bad: u8,
+    pub(super) workshop: Workshop,
     room: Room,
 }
 
@@ -63,11 +62,11 @@ impl Room {
 }
 
 /// What the fetch of a slice brought.
-struct Brought {
-    fetched: Fetched,
-    harvest: Harvest,
+pub(super) struct Brought {
+    pub(super) fetched: Fetched,
+    pub(super) harvest: Harvest,
     /// Days that were encoded while the rest of the slice was fetched.
-    ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
+    pub(super) ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
 }
 
 /// One way through some days.
@@ -169,61 +168,23 @@ impl Exporter {
         published
     }
 
-    async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
-        let Brought { fetched, mut harvest, mut ahead } = brought;
-        self.recorder.slice_fetched(slice, &fetched, &harvest);
-        let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
-        let observer = Observer {
-            source: slice.protocol.into(),
-            forced: self.manner.protocol == ProtocolChoice::One(Protocol::Query),
-            availability: fetched.availability,
-            observed_at: fetched.observed_at,
-            lookback: self.manner.lookback,
-            out_of_window: harvest.seen().out_of_window,
-            quarantined: harvest.bad.len() as u64,
-        };
-        self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
-        readable?;
-        self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
-        for day in slice.days() {
-            let Some(part) = asked.part(day) else { continue };
-            let Some(promised) = promised(part, slice.protocol, fetched.availability) else {
-                self.recorder.not_available(day, observer.source);
-                continue;
-            };
-            let rest = self.publisher.observation(&observer, day, promised, harvest.take(day));
-            let published = match ahead.remove(&day).transpose() {
-                Ok(drafted) => self.publish(slice, Observation { drafted, ..rest }, harvest.next_chain()).await,
-                Err(error) => Err(error),
-            };
-            match published {
-                Err(error) if !error.kind().stops_the_run() => self.recorder.day_failed(day, observer.source, &error),
-                outcome => outcome?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes a day. When conversations vanished from it, it is fetched once more, and what either fetch brought
-    /// counts.
-    async fn publish(&self, slice: &Slice, observation: Observation, chain: u32) -> Result<()> {
-        let Publishing::Doubtful(mut observation) = self.publisher.publish(observation).await? else { return Ok(()) };
-        let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
-        let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
-        // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(again.to_string(), &mut harvest).await?;
-        observation.rows.extend(harvest.take(observation.day));
-        observation.observed_at = fetched.observed_at;
-        observation.confirmed = true;
-        match self.publisher.publish(*observation).await? {
-            Publishing::Done => Ok(()),
-            Publishing::Doubtful(_) => Err(Error::bug("a confirmed observation is doubted")),
-        }
+    /// Encodes `days` as they come.
+    pub(super) async fn draft(
+        &self,
+        days: impl Stream<Item = LeftBehind>,
+    ) -> Result<BTreeMap<Day, Result<Arc<Drafted>>>> {
+        let drafts = ahead::draft(&self.publisher, days, &self.recorder);
+        drafts.map_ok(|(day, drafted)| (day, drafted.map(Arc::new))).try_collect().await
     }
 
     /// The pages of one slice, flattened; its chains are numbered from `chain`. Days that are wanted `early` are encoded
     /// when its pages have left them behind.
-    async fn fetch(&self, slice: &Slice, chain: u32, early: &(dyn Fn(Day) -> bool + Sync)) -> Result<Brought> {
+    pub(super) async fn fetch(
+        &self,
+        slice: &Slice,
+        chain: u32,
+        early: &(dyn Fn(Day) -> bool + Sync),
+    ) -> Result<Brought> {
         let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
         let fetching = async {
             let fetched = self.api.fetch(slice, chain, self.workshop.memory(), &pages).await;
@@ -239,10 +200,7 @@ impl Exporter {
         let early = Early { to: left, wants: early, spilled: false };
         let gathering = self.workshop.gather(delivered, owner, seen, Some(early));
         let behind = stream::poll_fn(move |context| behind.poll_recv(context));
-        let drafting = ahead::draft(&self.publisher, behind, &self.recorder)
-            .map_ok(|(day, drafted)| (day, drafted.map(Arc::new)))
-            .try_collect::<BTreeMap<_, _>>();
-        let (fetched, gathered, ahead) = tokio::join!(fetching, gathering, drafting);
+        let (fetched, gathered, ahead) = tokio::join!(fetching, gathering, self.draft(behind));
         let mut ahead = ahead.context(|| slice.to_string())?;
         let Gathered { mut harvest, void } = gathered.context(|| slice.to_string())?;
         let void = match &fetched {
@@ -262,15 +220,6 @@ impl Exporter {
     }
 }
 
-/// Days that are not asked for on which `harvest` shows activity. Those that are asked for are fetched by their own
-/// slices.
-fn active_elsewhere(slice: &Slice, harvest: &Harvest, asked: &Asked) -> BTreeMap<Day, Timestamp> {
-    if !slice.brings_active() {
-        return BTreeMap::new();
-    }
-    harvest.seen().active.into_iter().filter(|(day, _)| asked.part(*day).is_none()).collect()
-}
-
 /// Waits for all tasks; the first error ends the others.
 async fn all(mut running: JoinSet<Result<()>>) -> Result<()> {
     while let Some(done) = running.join_next().await {
@@ -282,13 +231,4 @@ async fn all(mut running: JoinSet<Result<()>>) -> Result<()> {
 /// How a task ended.
 fn finished(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     done.map_err(|e| Error::bug("a task of the export died").source(e))?
-}
-
-/// The part of `asked` that the source promises to know completely. Only jobs promise anything, and cut off silently
-/// what lies behind it.
-fn promised(asked: &Interval, protocol: Protocol, availability: Option<Timestamp>) -> Option<Interval> {
-    match (protocol, availability) {
-        (Protocol::Jobs, Some(to)) => Interval::new(asked.from(), asked.to().min(to)).ok(),
-        _ => Some(*asked),
-    }
 }

@@ -1,0 +1,110 @@
+//! A slice is complete, and its days are published: first those are encoded that have not been on the way, then all of
+//! them together, and a day in doubt is fetched a second time.
+
+use std::collections::BTreeMap;
+
+use futures::stream;
+
+use super::days::{Observer, Publishing};
+use super::harvest::Harvest;
+use super::pipeline::{Brought, Exporter};
+use super::workshop::LeftBehind;
+use crate::error::{Context, Error, Result};
+use crate::lake::publish::Observation;
+use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, Slice};
+use crate::time::{Day, Interval, Timestamp};
+
+impl Exporter {
+    /// Publishes the days of `slice`, several together. A day that fails is recorded, and the others go on.
+    pub(super) async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
+        let Brought { fetched, mut harvest, mut ahead } = brought;
+        self.recorder.slice_fetched(slice, &fetched, &harvest);
+        let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
+        let observer = Observer {
+            source: slice.protocol.into(),
+            forced: self.manner.protocol == ProtocolChoice::One(Protocol::Query),
+            availability: fetched.availability,
+            observed_at: fetched.observed_at,
+            lookback: self.manner.lookback,
+            out_of_window: harvest.seen().out_of_window,
+            quarantined: harvest.bad.len() as u64,
+        };
+        self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
+        readable?;
+        self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
+        let (mut promises, mut rest) = (Vec::new(), Vec::new());
+        for day in slice.days() {
+            let Some(part) = asked.part(day) else { continue };
+            let Some(promised) = promised(part, slice.protocol, fetched.availability) else {
+                self.recorder.not_available(day, observer.source);
+                continue;
+            };
+            if promised == day.interval() && !ahead.contains_key(&day) {
+                let (rows, leaving) = (harvest.take(day), self.workshop.memory().leaving());
+                rest.push(LeftBehind { day, rows, observed_at: fetched.observed_at, leaving });
+            }
+            promises.push((day, promised));
+        }
+        ahead.extend(self.draft(stream::iter(rest)).await?);
+        let mut observations = Vec::new();
+        for (day, promised) in promises {
+            let late = self.publisher.observation(&observer, day, promised, harvest.take(day));
+            match ahead.remove(&day).transpose() {
+                Ok(drafted) => observations.push(Observation { drafted, ..late }),
+                Err(error) => self.recorder.day_failed(day, observer.source, &error),
+            }
+        }
+        while !observations.is_empty() {
+            let left = observations.split_off(self.publisher.together_max().min(observations.len()));
+            for (day, published) in self.publisher.publish_all(std::mem::replace(&mut observations, left)).await? {
+                let published = match published {
+                    Ok(Publishing::Doubtful(observation)) => {
+                        self.confirm(slice, observation, harvest.next_chain()).await
+                    }
+                    other => other.map(drop),
+                };
+                match published {
+                    Err(error) if !error.kind().stops_the_run() => {
+                        self.recorder.day_failed(day, observer.source, &error);
+                    }
+                    outcome => outcome?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes a day from which conversations have vanished: it is fetched once more, and what either fetch brought
+    /// counts.
+    async fn confirm(&self, slice: &Slice, mut observation: Box<Observation>, chain: u32) -> Result<()> {
+        let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
+        let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
+        // Most of these the first fetch brought as well: better kept twice than lost.
+        self.publisher.quarantine(again.to_string(), &mut harvest).await?;
+        observation.rows.extend(harvest.take(observation.day));
+        observation.observed_at = fetched.observed_at;
+        observation.confirmed = true;
+        match self.publisher.publish(*observation).await? {
+            Publishing::Done => Ok(()),
+            Publishing::Doubtful(_) => Err(Error::bug("a confirmed observation is doubted")),
+        }
+    }
+}
+
+/// Days that are not asked for on which `harvest` shows activity. Those that are asked for are fetched by their own
+/// slices.
+fn active_elsewhere(slice: &Slice, harvest: &Harvest, asked: &Asked) -> BTreeMap<Day, Timestamp> {
+    if !slice.brings_active() {
+        return BTreeMap::new();
+    }
+    harvest.seen().active.into_iter().filter(|(day, _)| asked.part(*day).is_none()).collect()
+}
+
+/// The part of `asked` that the source promises to know completely. Only jobs promise anything, and cut off silently
+/// what lies behind it.
+fn promised(asked: &Interval, protocol: Protocol, availability: Option<Timestamp>) -> Option<Interval> {
+    match (protocol, availability) {
+        (Protocol::Jobs, Some(to)) => Interval::new(asked.from(), asked.to().min(to)).ok(),
+        _ => Some(*asked),
+    }
+}
