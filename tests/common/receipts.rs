@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use convlake::lake::ledger::Ledger;
 use convlake::lake::{Lake, State};
 use convlake::time::Day;
+use serde_json::Value;
 
 /// Content hashes by day and table: equal for equal rows, whichever run wrote them.
 pub(crate) type Contents = BTreeMap<Day, BTreeMap<String, String>>;
@@ -30,9 +31,16 @@ pub(crate) fn states(lake: &Path) -> BTreeMap<Day, State> {
     ledger(lake).days().filter_map(|(day, entry)| Some((*day, entry.state()?))).collect()
 }
 
-/// Ledger files by name: a new receipt is a new one.
-pub(crate) fn records(lake: &Path) -> BTreeSet<PathBuf> {
-    super::org::files(&lake.join("_convlake/ledger")).into_keys().collect()
+/// What is recorded, each entry by its ledger file and its place there: a new receipt is a new entry.
+pub(crate) fn records(lake: &Path) -> BTreeSet<(PathBuf, usize)> {
+    let files = super::org::files(&lake.join("_convlake/ledger")).into_keys();
+    let entries = |path: PathBuf| {
+        let record: BTreeMap<String, Value> =
+            serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a record");
+        let count = record.values().filter_map(Value::as_array).map(Vec::len).sum();
+        (0..count).map(move |entry| (path.clone(), entry))
+    };
+    files.flat_map(entries).collect()
 }
 
 /// Every Parquet file outside of `_convlake` with the time of its last change.
