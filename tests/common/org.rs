@@ -96,6 +96,11 @@ impl Org {
         self.path("lake")
     }
 
+    /// How often the log of all runs says `text`.
+    pub(crate) fn said(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.log.text()).matches(text).count()
+    }
+
     /// A path in the directory for lakes.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.dir.path().join(relative)
