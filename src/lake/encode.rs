@@ -6,8 +6,8 @@
 //! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
 //! all bytes and finds damage.
 //!
-//! How the columns are encoded is said in `chunk` (`numbers`, `texts`, `runs`: kinds of columns; `leaf`: their pages;
-//! `page`: compression). They are encoded one by one, on as many threads as there are, and wait encoded until their row
+//! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns; `gather`,
+//! `levels`: what is in them; `leaf`: their pages; `page`: compression). They are encoded one by one, on as many threads as there are, and wait encoded until their row
 //! group is whole. So beside the sources of the rows, encoding takes the encoded row group (less than
 //! [`ROW_GROUP_TEXT`], and 1 MB a column without text), and a thread what it has of one column: the rows' values or
 //! indexes (1 MB), the distinct texts' index (a few MB), or three times the text where that is written out; which
@@ -15,13 +15,15 @@
 
 mod bits;
 mod chunk;
+mod dictionary;
 mod gather;
 mod leaf;
+mod levels;
 mod numbers;
 mod page;
+mod plain;
 pub mod row_group;
 mod runs;
-mod texts;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

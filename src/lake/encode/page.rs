@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreFactory};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedRowGroupWriter;
@@ -158,6 +159,12 @@ impl Chunk {
         let bytes_written = bytes.len() as u64;
         let close = ColumnCloseResult { metadata: metadata.build()?, offset_index, bytes_written, ..close };
         Ok(Chunk { bytes: bytes.into(), close })
+    }
+
+    /// The same, looked up with `filter`.
+    pub(super) fn with_bloom_filter(mut self, filter: Sbbf) -> Chunk {
+        self.close.bloom_filter = Some(filter);
+        self
     }
 
     /// Appends it to a row group.
