@@ -141,16 +141,10 @@ pub fn encode<W: Write + Send>(
 
 /// The chunks of every column of `group`, in order.
 fn chunks(spec: &TableSpec, columns: &[Column], group: &RowGroup) -> Result<Vec<Vec<Chunk>>> {
-    let encode = |zstd: &mut io::Result<Zstd>, (index, column): (usize, &Column)| {
-        let zstd = zstd.as_mut().map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
-        column.encode(spec, group, index, zstd)
-    };
+    let encode = |(index, column): (usize, &Column)| Zstd::with(|zstd| column.encode(spec, group, index, zstd));
     match group.rows() {
-        PARALLEL_ROWS.. => columns.par_iter().enumerate().map_init(Zstd::new, encode).collect(),
-        _ => {
-            let mut zstd = Zstd::new();
-            columns.iter().enumerate().map(|column| encode(&mut zstd, column)).collect()
-        }
+        PARALLEL_ROWS.. => columns.par_iter().enumerate().map(encode).collect(),
+        _ => columns.iter().enumerate().map(encode).collect(),
     }
 }
 

@@ -15,7 +15,6 @@
 //! in `page`, when it is encoded. None of this depends on whether a text stands once in memory or many times: the same
 //! rows make the same bytes.
 
-use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
 
@@ -33,11 +32,11 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use super::super::assemble::TableSpec;
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Repeating};
 use super::gather::{Gathered, Value, gather};
 use super::leaf::PAGE_ROWS;
 use super::page::{Chunk, Pages, Zstd};
-use super::plain::{Double, Plain};
+use super::plain::Double;
 use super::row_group::RowGroup;
 use super::{CONVERSATIONS, DIMENSION_ID, ID, encode_failed};
 use super::{leaf, levels, numbers, plain, runs};
@@ -213,11 +212,7 @@ impl Column {
 type Chunks = Result<Vec<Chunk>, ParquetError>;
 
 /// The chunk of values that may repeat.
-fn repeating<V: Plain + Hash>(
-    leaf: &ColumnDescPtr,
-    values: &Gathered<V>,
-    zstd: &mut Zstd,
-) -> Result<Chunk, ParquetError> {
+fn repeating<V: Repeating>(leaf: &ColumnDescPtr, values: &Gathered<V>, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
     match Dictionary::of(&values.present) {
         Some(dictionary) => dictionary.encode(leaf, &values.levels, zstd),
         None => plain::encode(leaf, values, zstd),

@@ -15,12 +15,43 @@ use super::bits::{hybrid, width};
 use super::leaf::{self, PAGE_ROWS};
 use super::levels::Levels;
 use super::page::{Chunk, Zstd};
-use super::plain::Plain;
+use super::plain::{Double, Plain};
 
 /// Bytes of distinct values from which on a dictionary of them is not worth its memory and its indexes.
 const MOST_BYTES: usize = 1 << 20;
 /// Distinct values from which on it is seen whether values repeat at all: of fewer, more rows may yet have the same.
 const MANY: usize = 8_192;
+/// Places of values that came lately. Few are distinct in most columns: they are found without a hash of all their bytes.
+const LATELY: usize = 512;
+
+/// A value that may repeat.
+pub(super) trait Repeating: Plain + Hash {
+    /// Bits of it, the highest of which likely differ when it does. More than likely is not needed.
+    fn mixed(self) -> u64;
+}
+
+impl Repeating for &str {
+    fn mixed(self) -> u64 {
+        let bytes = self.as_bytes();
+        let ends = match (bytes.first_chunk(), bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last), ..) => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
+            (_, _, Some(first), Some(last)) => [u32::from_le_bytes(*first), u32::from_le_bytes(*last)].map(u64::from),
+            _ => [bytes.first(), bytes.last()].map(|byte| byte.copied().map_or(0, u64::from)),
+        };
+        mix(ends[0] ^ ends[1].rotate_left(29) ^ bytes.len() as u64)
+    }
+}
+
+impl Repeating for Double {
+    fn mixed(self) -> u64 {
+        mix(self.0.to_bits())
+    }
+}
+
+fn mix(bits: u64) -> u64 {
+    // 2^64 over the golden ratio: all bits have a say in the highest.
+    (bits ^ (bits >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 /// Values of a column, of which each stands once.
 #[derive(Debug)]
@@ -31,16 +62,22 @@ pub(super) struct Dictionary<V> {
     values: Vec<V>,
 }
 
-impl<V: Plain + Hash> Dictionary<V> {
+impl<V: Repeating> Dictionary<V> {
     /// That of `all`; `None` when it would not be shorter than they are, or too long.
     pub(super) fn of(all: &[V]) -> Option<Dictionary<V>> {
         let mut known: HashMap<V, u32, Seed> = HashMap::with_hasher(Seed(RandomState::new().build_hasher().finish()));
         let (mut indexes, mut values, mut bytes) = (Vec::with_capacity(all.len()), Vec::new(), 0);
+        let mut lately = [0_u32; LATELY];
         for &value in all {
+            let last = &mut lately[(value.mixed() >> (u64::BITS - LATELY.ilog2())) as usize];
+            if values.get(*last as usize) == Some(&value) {
+                indexes.push(*last);
+                continue;
+            }
             let next = values.len() as u32;
-            let index = *known.entry(value).or_insert(next);
-            indexes.push(index);
-            if index == next {
+            *last = *known.entry(value).or_insert(next);
+            indexes.push(*last);
+            if *last == next {
                 values.push(value);
                 bytes += value.size();
                 if bytes > MOST_BYTES || (values.len() >= MANY && differ(values.len(), indexes.len())) {
@@ -76,9 +113,9 @@ impl<V: Plain + Hash> Dictionary<V> {
 }
 
 /// The page of the values that indexes are of.
-pub(super) fn page<V: Plain>(values: impl ExactSizeIterator<Item = V>) -> Page {
+pub(super) fn page<V: Plain>(values: impl ExactSizeIterator<Item = V> + Clone) -> Page {
     let num_values = values.len() as u32;
-    let mut page = Vec::new();
+    let mut page = Vec::with_capacity(values.clone().map(V::size).sum());
     V::write(&mut page, values);
     Page::DictionaryPage { buf: page.into(), num_values, encoding: Encoding::PLAIN, is_sorted: false }
 }

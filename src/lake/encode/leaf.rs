@@ -5,20 +5,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Encoding, PageType};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::page::Page;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bits;
-use super::page::{Chunk, Zstd};
+use super::page::{Chunk, EncodedPage, Zstd};
 
 /// Rows of a page, at most: what readers skip at a time.
 pub(super) const PAGE_ROWS: usize = 20_000;
@@ -143,15 +141,15 @@ pub(super) fn chunk<B: Bound>(
         .set_statistics(statistics(&pages, nulls));
     let column_index = column_index(leaf, &pages)?;
     let mut offset_index = OffsetIndexBuilder::new();
-    let mut blobs: Vec<Bytes> = Vec::with_capacity(2 * (pages.len() + 1));
+    let mut encoded = Vec::with_capacity(1 + pages.len());
     if let Some(page) = dictionary {
-        blobs.extend(headed(page)?);
+        encoded.push(EncodedPage::new(page)?);
     }
     for Values { body, rows, entries, .. } in pages {
         offset_index.append_row_count(rows as i64);
         // Where it is, and how long, is known when it is compressed.
         offset_index.append_offset_and_size(0, 0);
-        blobs.extend(headed(Page::DataPage {
+        encoded.push(EncodedPage::new(Page::DataPage {
             buf: body.into(),
             num_values: entries as u32,
             encoding,
@@ -160,7 +158,7 @@ pub(super) fn chunk<B: Bound>(
             statistics: None,
         })?);
     }
-    let bytes: usize = blobs.iter().map(Bytes::len).sum();
+    let bytes: usize = encoded.iter().map(EncodedPage::len).sum();
     let close = ColumnCloseResult {
         bytes_written: bytes as u64,
         rows_written: rows as u64,
@@ -169,7 +167,7 @@ pub(super) fn chunk<B: Bound>(
         column_index,
         offset_index: Some(offset_index.build()),
     };
-    Chunk::new(blobs, close, zstd)
+    Chunk::new(encoded, close, zstd)
 }
 
 fn statistics<B: Bound>(pages: &[Values<B>], nulls: usize) -> Statistics {
@@ -208,16 +206,6 @@ fn column_index<B: Bound>(
     index.build().map(Some)
 }
 
-/// A page as its header, and what it heads.
-fn headed(page: Page) -> Result<[Bytes; 2], ParquetError> {
-    let body = page.buffer().clone();
-    let mut written = TrackedWrite::new(Vec::new());
-    SerializedPageWriter::new(&mut written).write_page(CompressedPage::new(page, body.len()))?;
-    let mut header = written.into_inner()?;
-    header.truncate(header.len() - body.len());
-    Ok([header.into(), body])
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -225,6 +213,7 @@ mod tests {
     use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::{DataType, Field, Schema};
+    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::page_index::RowGroupPageIndex;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};

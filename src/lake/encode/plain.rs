@@ -129,7 +129,10 @@ pub(super) fn encode<V: Plain>(
     let pages = levels.spans(rows).map(|span| {
         let (values, others) = rest.split_at(span.present);
         rest = others;
-        span.page(leaf, leaf::bounds(values.iter().copied()), |to| V::write(to, values.iter().copied()))
+        span.page(leaf, leaf::bounds(values.iter().copied()), |to| {
+            to.reserve(values.iter().map(|value| value.size()).sum());
+            V::write(to, values.iter().copied());
+        })
     });
     let pages = pages.collect();
     leaf::chunk(leaf, None, Encoding::PLAIN, pages, zstd)
