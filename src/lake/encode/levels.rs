@@ -5,12 +5,13 @@
 use std::iter;
 use std::ops::Range;
 
-use arrow::array::{Array, ListArray};
+use arrow::array::{Array, BooleanBufferBuilder, ListArray};
 use arrow::buffer::NullBuffer;
+use arrow::util::bit_chunk_iterator::UnalignedBitChunk;
 use arrow::util::bit_iterator::BitIndexIterator;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::bits::{hybrid, width};
+use super::bits::{hybrid, hybrid_bits, width};
 use super::leaf::{self, Values};
 use crate::error::Result;
 
@@ -26,57 +27,62 @@ pub(super) fn is_list(leaf: &ColumnDescPtr) -> bool {
 }
 
 /// The levels of a column, which is flat or a [list](is_list).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Levels {
-    /// 0 for the first entry of each row of lists, 1 for the others.
-    repeated: Option<Vec<u8>>,
-    /// [`Levels::most`] for each entry that has a value.
-    defined: Vec<u8>,
+pub(super) enum Levels {
+    /// Which rows have a value.
+    Flat(BooleanBufferBuilder),
+    /// A level an entry.
+    Lists {
+        /// 0 for the first entry of each row, 1 for the others.
+        repeated: Vec<u8>,
+        /// [`ITEM`] for each entry that has a value.
+        defined: Vec<u8>,
+    },
 }
 
 impl Levels {
     /// None yet, with room for `rows` rows.
     pub(super) fn new(is_list: bool, rows: usize) -> Levels {
-        Levels { repeated: is_list.then(|| Vec::with_capacity(rows)), defined: Vec::with_capacity(rows) }
+        match is_list {
+            false => Levels::Flat(BooleanBufferBuilder::new(rows)),
+            true => Levels::Lists { repeated: Vec::with_capacity(rows), defined: Vec::with_capacity(rows) },
+        }
     }
 
     /// Their number of rows.
     pub(super) fn rows(&self) -> usize {
-        self.repeated.as_ref().map_or(self.defined.len(), |repeated| count(repeated, 0))
+        match self {
+            Levels::Flat(present) => present.len(),
+            Levels::Lists { repeated, .. } => count(repeated, 0),
+        }
     }
 
     /// Whether every row is null.
     pub(super) fn are_null(&self) -> bool {
-        self.defined.iter().all(|&level| level == NULL)
-    }
-
-    fn most(&self) -> u8 {
-        if self.repeated.is_some() { ITEM } else { 1 }
-    }
-
-    fn extend(&mut self, entries: usize, defined: u8) {
-        let len = self.defined.len() + entries;
-        self.defined.resize(len, defined);
-        if let Some(repeated) = &mut self.repeated {
-            repeated.resize(len, 0);
+        match self {
+            Levels::Flat(present) => present.as_slice().iter().all(|&byte| byte == 0),
+            Levels::Lists { defined, .. } => defined.iter().all(|&level| level == NULL),
         }
     }
 
     /// Appends `rows` rows that are null.
     pub(super) fn nulls(&mut self, rows: usize) {
-        self.extend(rows, NULL);
+        match self {
+            Levels::Flat(present) => present.append_n(rows, false),
+            Levels::Lists { repeated, defined } => {
+                repeated.resize(repeated.len() + rows, 0);
+                defined.resize(defined.len() + rows, NULL);
+            }
+        }
     }
 
-    /// Appends the rows in `range`, which are null as `nulls` says.
+    /// Appends the rows in `range` of a flat column, which are null as `nulls` says.
     pub(super) fn append(&mut self, nulls: Option<&NullBuffer>, range: Range<usize>) {
-        let start = self.defined.len();
-        let most = self.most();
+        let Levels::Flat(present) = self else { return };
         match nulls {
-            None => self.extend(range.len(), most),
-            Some(_) => {
-                self.extend(range.len(), NULL);
-                let defined = &mut self.defined[start..];
-                valid(nulls, range.clone()).for_each(|row| defined[row - range.start] = most);
+            None => present.append_n(range.len(), true),
+            Some(nulls) => {
+                let start = nulls.offset() + range.start;
+                present.append_packed_range(start..start + range.len(), nulls.validity());
             }
         }
     }
@@ -96,22 +102,20 @@ impl Levels {
         let offsets = lists.value_offsets();
         let mut next = range.start;
         for row in valid(lists.nulls(), range.clone()) {
-            self.extend(row - next, NULL);
+            self.nulls(row - next);
             next = row + 1;
+            let Levels::Lists { repeated, defined } = self else { continue };
             let items = offsets[row] as usize..offsets[row + 1] as usize;
-            if items.is_empty() {
-                self.extend(1, EMPTY);
-                continue;
-            }
             let level = |item| if nulls.is_none_or(|nulls| nulls.is_valid(item)) { ITEM } else { NULL_ITEM };
-            self.defined.extend(items.clone().map(level));
-            if let Some(repeated) = &mut self.repeated {
-                repeated.push(0);
-                repeated.resize(self.defined.len(), 1);
+            match items.len() {
+                0 => defined.push(EMPTY),
+                _ => defined.extend(items.clone().map(level)),
             }
+            repeated.push(0);
+            repeated.resize(defined.len(), 1);
             take(items)?;
         }
-        self.extend(range.end - next, NULL);
+        self.nulls(range.end - next);
         Ok(())
     }
 
@@ -121,27 +125,40 @@ impl Levels {
         iter::from_fn(move || {
             let range = from..self.after(from, rows);
             from = range.end;
-            (!range.is_empty()).then(|| self.span(range))
+            (!range.is_empty()).then(|| Span {
+                rows: self.starts(&range),
+                present: self.present(&range),
+                range,
+                of: self,
+            })
         })
     }
 
     /// The entry after `rows` rows from entry `from`.
     fn after(&self, from: usize, rows: usize) -> usize {
-        let all = self.defined.len();
-        match &self.repeated {
-            None => all.min(from + rows),
-            Some(repeated) => {
-                let mut starts = (from..all).filter(|&entry| repeated[entry] == 0);
-                starts.nth(rows).unwrap_or(all)
+        match self {
+            Levels::Flat(present) => present.len().min(from + rows),
+            Levels::Lists { repeated, .. } => {
+                let mut starts = (from..repeated.len()).filter(|&entry| repeated[entry] == 0);
+                starts.nth(rows).unwrap_or(repeated.len())
             }
         }
     }
 
-    fn span(&self, range: Range<usize>) -> Span<'_> {
-        let repeated = self.repeated.as_ref().map(|repeated| &repeated[range.clone()]);
-        let defined = &self.defined[range];
-        let rows = repeated.map_or(defined.len(), |repeated| count(repeated, 0));
-        Span { rows, present: count(defined, self.most()), repeated, defined }
+    /// How many rows start in `range`.
+    fn starts(&self, range: &Range<usize>) -> usize {
+        match self {
+            Levels::Flat(_) => range.len(),
+            Levels::Lists { repeated, .. } => count(&repeated[range.clone()], 0),
+        }
+    }
+
+    /// How many entries in `range` have a value.
+    fn present(&self, range: &Range<usize>) -> usize {
+        match self {
+            Levels::Flat(present) => UnalignedBitChunk::new(present.as_slice(), range.start, range.len()).count_ones(),
+            Levels::Lists { defined, .. } => count(&defined[range.clone()], ITEM),
+        }
     }
 }
 
@@ -149,23 +166,13 @@ fn count(levels: &[u8], wanted: u8) -> usize {
     levels.iter().filter(|&&level| level == wanted).count()
 }
 
-/// Which rows of `range` are not null.
-pub(super) fn valid(nulls: Option<&NullBuffer>, range: Range<usize>) -> impl Iterator<Item = usize> {
-    let start = range.start;
-    let (some, all) = match nulls {
-        Some(nulls) => (Some(BitIndexIterator::new(nulls.validity(), nulls.offset() + start, range.len())), 0..0),
-        None => (None, range),
-    };
-    some.into_iter().flatten().map(move |row| start + row).chain(all)
-}
-
 /// The levels of one page.
 pub(super) struct Span<'a> {
     pub(super) rows: usize,
     /// Entries that have a value.
     pub(super) present: usize,
-    repeated: Option<&'a [u8]>,
-    defined: &'a [u8],
+    range: Range<usize>,
+    of: &'a Levels,
 }
 
 impl Span<'_> {
@@ -177,15 +184,27 @@ impl Span<'_> {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Values<B> {
         let mut body = Vec::new();
-        for (most, levels) in [(leaf.max_rep_level(), self.repeated), (leaf.max_def_level(), Some(self.defined))] {
-            if most > 0
-                && let Some(levels) = levels
-            {
-                leaf::levels(&mut body, |to| hybrid(to, levels, width(most as u64)));
+        let range = self.range;
+        let entries = range.len();
+        match self.of {
+            Levels::Flat(_) if leaf.max_def_level() == 0 => {}
+            Levels::Flat(present) => leaf::levels(&mut body, |to| hybrid_bits(to, present.as_slice(), range)),
+            Levels::Lists { repeated, defined } => {
+                leaf::levels(&mut body, |to| hybrid(to, &repeated[range.clone()], 1));
+                leaf::levels(&mut body, |to| hybrid(to, &defined[range], width(ITEM.into())));
             }
         }
         write(&mut body);
-        let entries = self.defined.len();
         Values { body, rows: self.rows, entries, nulls: entries - self.present, bounds }
     }
+}
+
+/// Which rows of `range` are not null.
+pub(super) fn valid(nulls: Option<&NullBuffer>, range: Range<usize>) -> impl Iterator<Item = usize> {
+    let start = range.start;
+    let (some, all) = match nulls {
+        Some(nulls) => (Some(BitIndexIterator::new(nulls.validity(), nulls.offset() + start, range.len())), 0..0),
+        None => (None, range),
+    };
+    some.into_iter().flatten().map(move |row| start + row).chain(all)
 }
