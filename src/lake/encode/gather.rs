@@ -126,3 +126,119 @@ impl<'a> Value<'a> for &'a str {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Float64Array, Int64Builder, ListBuilder, RecordBatch, StringBuilder};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{Field, Schema};
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use parquet::file::statistics::Statistics;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::flatten::rows::Rows;
+    use crate::lake::TableSpec;
+    use crate::lake::encode::row_group::Piece;
+    use crate::lake::encode::{self, Label};
+    use crate::lake::layout::{RunId, TableName};
+    use crate::lake::testing::{at, day};
+
+    /// A list of which items may be null, and what else a row has.
+    type Row = (Option<Vec<Option<i64>>>, Option<f64>, Option<bool>);
+
+    fn batch(rows: &[Row]) -> RecordBatch {
+        let item = |kind| Arc::new(Field::new("element", kind, true));
+        let mut numbers = ListBuilder::new(Int64Builder::new()).with_field(item(DataType::Int64));
+        let mut texts = ListBuilder::new(StringBuilder::new()).with_field(item(DataType::Utf8));
+        for (list, ..) in rows {
+            numbers.append_option(list.clone());
+            texts.append_option(list.as_ref().map(|list| list.iter().map(|item| item.map(|item| item.to_string()))));
+        }
+        let columns: [(&str, ArrayRef); 4] = [
+            ("numbers", Arc::new(numbers.finish())),
+            ("texts", Arc::new(texts.finish())),
+            ("double", Arc::new(rows.iter().map(|row| row.1).collect::<Float64Array>())),
+            ("flag", Arc::new(rows.iter().map(|row| row.2).collect::<BooleanArray>())),
+        ];
+        let field = |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), true);
+        let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+        RecordBatch::try_new(schema.into(), columns.into_iter().map(|(_, array)| array).collect()).unwrap()
+    }
+
+    /// The file of `rows`, which come in pieces of `cut` rows.
+    fn file(rows: &[Row], cut: usize) -> Bytes {
+        let whole = batch(rows);
+        let spec = TableSpec { name: TableName::new("metrics").unwrap(), schema: whole.schema(), version: 1 };
+        let columns = whole.columns().iter().map(|array| (array.null_count() < array.len()).then(|| Arc::clone(array)));
+        let whole = Arc::new(Rows::new(whole.schema(), rows.len(), columns.collect()).unwrap());
+        let piece = |from: usize| Piece { range: from..rows.len().min(from + cut), rows: Arc::clone(&whole) };
+        let (run, at) = (RunId::from(Uuid::from_u128(1)), at("2025-02-01T00:00:00Z"));
+        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
+        let pieces = (0..rows.len()).step_by(cut).map(|from| Ok(piece(from)));
+        encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
+    }
+
+    fn read(bytes: &Bytes) -> RecordBatch {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
+        let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    }
+
+    fn metadata(bytes: &Bytes) -> ParquetMetaData {
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn lists_doubles_and_flags_are_read_back(
+            runs in proptest::collection::vec(
+                (
+                    proptest::option::of(proptest::collection::vec(proptest::option::of(0i64..9), 0..4)),
+                    proptest::option::of(-3.0..3.0),
+                    any::<Option<bool>>(),
+                    prop_oneof![8 => 1usize..9, 1 => 10_000usize..30_000],
+                ),
+                1..20,
+            ),
+            cut in 1usize..5_000,
+        ) {
+            let run = |(list, double, flag, times): &(_, _, _, usize)| -> Vec<Row> {
+                vec![(Clone::clone(list), *double, *flag); *times]
+            };
+            let rows: Vec<Row> = runs.iter().flat_map(run).take(100_000).collect();
+            let bytes = file(&rows, rows.len());
+            let (found, wanted) = (read(&bytes), batch(&rows));
+            prop_assert_eq!(found.columns(), wanted.columns());
+            prop_assert!(bytes == file(&rows, cut.max(rows.len() / 100)));
+            let nulls = metadata(&bytes).row_group(0).column(0).statistics().unwrap().null_count_opt();
+            let entries = rows.iter().map(|row| row.0.as_ref().map_or(1, |list| list.len().max(1)));
+            let items = rows.iter().flat_map(|row| row.0.iter().flatten()).flatten();
+            prop_assert_eq!(nulls, Some((entries.sum::<usize>() - items.count()) as u64));
+        }
+    }
+
+    #[test]
+    fn doubles_are_bounded_by_those_that_can_be_compared() {
+        let bounds = |doubles: &[f64]| {
+            let rows: Vec<Row> = doubles.iter().map(|&double| (None, Some(double), None)).collect();
+            let metadata = metadata(&file(&rows, rows.len()));
+            let Some(Statistics::Double(statistics)) = metadata.row_group(0).column(2).statistics().cloned() else {
+                panic!("other statistics")
+            };
+            let index = metadata.page_index_for_row_group(0);
+            let bits = |bound: Option<&f64>| bound.map(|bound| bound.to_bits());
+            (bits(statistics.min_opt()), bits(statistics.max_opt()), index.column_index(2).is_some())
+        };
+        let bits = |double: f64| Some(double.to_bits());
+        assert_eq!(bounds(&[2.5, f64::NAN, -1.0, -f64::NAN]), (bits(-1.0), bits(2.5), true));
+        assert_eq!(bounds(&[0.0]), (bits(-0.0), bits(0.0), true));
+        assert_eq!(bounds(&[f64::NAN]), (None, None, false));
+    }
+}
