@@ -6,22 +6,25 @@
 //! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
 //! all bytes and finds damage.
 //!
-//! How the columns are encoded is said in `chunk` (`numbers`, `texts`, `runs`: kinds of columns; `leaf`: their pages;
-//! `page`: compression). They are encoded one by one, on as many threads as there are, and wait encoded until their row
-//! group is whole. So beside the sources of the rows, encoding takes the encoded row group (less than
-//! [`ROW_GROUP_TEXT`], and 1 MB a column without text), and a thread what it has of one column: the rows' values or
-//! indexes (1 MB), the distinct texts' index (a few MB), or three times the text where that is written out; which
-//! in all threads is not more than three times [`ROW_GROUP_TEXT`], as the text of a row group is in all its columns.
+//! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns; `gather`,
+//! `levels`: what is in them; `leaf`: their pages; `page`: compression). They are encoded one by one, on as many threads
+//! as there are, and wait encoded until their row group is whole. So beside the sources of the rows, encoding takes the
+//! encoded row group (less than [`ROW_GROUP_TEXT`], and 1 MB a column without text), and a thread what it has of one
+//! column: the rows' values or where their texts are (2 MB), the distinct texts' index (a few MB), or twice the text
+//! where that is written out; which in all threads is not more than twice [`ROW_GROUP_TEXT`], as the text of a row group
+//! is in all its columns.
 
 mod bits;
 mod chunk;
+mod dictionary;
 mod gather;
 mod leaf;
+mod levels;
 mod numbers;
 mod page;
+mod plain;
 pub mod row_group;
 mod runs;
-mod texts;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -139,16 +142,10 @@ pub fn encode<W: Write + Send>(
 
 /// The chunks of every column of `group`, in order.
 fn chunks(spec: &TableSpec, columns: &[Column], group: &RowGroup) -> Result<Vec<Vec<Chunk>>> {
-    let encode = |zstd: &mut io::Result<Zstd>, (index, column): (usize, &Column)| {
-        let zstd = zstd.as_mut().map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
-        column.encode(spec, group, index, zstd)
-    };
+    let encode = |(index, column): (usize, &Column)| Zstd::with(|zstd| column.encode(spec, group, index, zstd));
     match group.rows() {
-        PARALLEL_ROWS.. => columns.par_iter().enumerate().map_init(Zstd::new, encode).collect(),
-        _ => {
-            let mut zstd = Zstd::new();
-            columns.iter().enumerate().map(|column| encode(&mut zstd, column)).collect()
-        }
+        PARALLEL_ROWS.. => columns.par_iter().enumerate().map(encode).collect(),
+        _ => columns.iter().enumerate().map(encode).collect(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! In the hybrid encoding a run is its length, doubled, as a varint, and its value in whole bytes; values that do not
 //! repeat are the number of their groups of eight, doubled and made odd, as a varint, and then their bits.
 
+use std::ops::Range;
+
 /// Values that are packed together; also how often one must repeat to be worth a run.
 const GROUP: usize = 8;
 
@@ -68,9 +70,83 @@ pub(super) fn hybrid<T: Copy + PartialEq + Into<u64>>(to: &mut Vec<u8>, values: 
     literal(to, &values[from..]);
 }
 
+/// Appends the bits in `range` of `bits`, the lowest of each byte first, as values of one bit in the hybrid encoding:
+/// the same as [`hybrid`], many at a time.
+pub(super) fn hybrid_bits(to: &mut Vec<u8>, bits: &[u8], range: Range<usize>) {
+    let literal = |to: &mut Vec<u8>, range: Range<usize>| {
+        if !range.is_empty() {
+            varint(to, (range.len().div_ceil(GROUP) as u64) << 1 | 1);
+            to.extend(range.clone().step_by(GROUP).map(|at| {
+                let past = GROUP.saturating_sub(range.end - at);
+                word(bits, at) as u8 & u8::MAX >> past
+            }));
+        }
+    };
+    let (mut from, mut at) = (range.start, range.start);
+    while at < range.end {
+        let times = same(bits, at..range.end);
+        if times >= GROUP {
+            literal(to, from..at);
+            run(to, times, word(bits, at) & 1, 1);
+            (from, at) = (at + times, at + times);
+        } else {
+            at = range.end.min(at + GROUP);
+        }
+    }
+    literal(to, from..range.end);
+}
+
+/// Bits of [`word`] that are there wherever in a byte it begins.
+const SURE: u32 = u64::BITS - u8::BITS;
+
+/// How many bits from the start of `range` are the same.
+fn same(bits: &[u8], range: Range<usize>) -> usize {
+    let others = (word(bits, range.start) & 1).wrapping_neg();
+    let mut end = range.start;
+    while end < range.end {
+        let more = (word(bits, end) ^ others).trailing_zeros().min(SURE);
+        end += more as usize;
+        if more < SURE {
+            break;
+        }
+    }
+    end.min(range.end) - range.start
+}
+
+/// The bits from number `at`: [`SURE`] at least, with zeros for those after the last.
+fn word(bits: &[u8], at: usize) -> u64 {
+    let rest = &bits[at / 8..];
+    let word = rest.first_chunk().map_or_else(
+        || rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        |word| u64::from_le_bytes(*word),
+    );
+    word >> (at % 8)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_are_encoded_as_values_of_one_bit_are(
+            runs in proptest::collection::vec((any::<bool>(), prop_oneof![1usize..4, 5usize..200]), 0..40),
+            skip in 0usize..30,
+        ) {
+            let all: Vec<bool> = runs.iter().flat_map(|&(bit, times)| vec![bit; times]).collect();
+            let mut bits = Vec::new();
+            pack(&mut bits, all.iter().map(|&bit| bit.into()), 1);
+            let range = skip.min(all.len())..all.len() - skip.min(all.len()) / 2;
+            let range = range.start..range.end.max(range.start);
+            let values: Vec<u8> = all[range.clone()].iter().map(|&bit| bit.into()).collect();
+            let (mut found, mut wanted) = (Vec::new(), Vec::new());
+            hybrid_bits(&mut found, &bits, range);
+            hybrid(&mut wanted, &values, 1);
+            prop_assert_eq!(found, wanted);
+        }
+    }
 
     #[test]
     fn what_repeats_is_a_run_and_what_does_not_is_packed() {

@@ -6,13 +6,14 @@
 //! |---|---|
 //! | integers and timestamps | differences, as `numbers` says |
 //! | ids of the row or of its ancestors ([`ROW_IDS`]) that rows repeat | as `runs` says |
-//! | other such ids, `extra`, texts of more than [`DICTIONARY_BYTES`] that differ | `PLAIN`: they are unique |
-//! | other texts | a dictionary, as `texts` says |
-//! | doubles, texts in lists and maps | a dictionary, by Parquet's own writer |
+//! | other such ids, `extra`, booleans | written out, as `plain` says |
+//! | other texts, doubles | a dictionary, as `dictionary` says, or written out when they nearly all differ |
+//! | maps | a dictionary of the keys and differences of the numbers, by Parquet's own writer |
 //! | a chunk without a value | `PLAIN` |
 //!
-//! Whether a chunk is compressed is decided in `page`, when it is encoded. None of this depends on whether a text stands
-//! once in memory or many times: the same rows make the same bytes.
+//! A list is encoded like its items; `levels` says which of them are of one row. Whether a chunk is compressed is decided
+//! in `page`, when it is encoded. None of this depends on whether a text stands once in memory or many times: the same
+//! rows make the same bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, PageStoreFactory, compute_leaves};
 use parquet::basic::{Encoding, Type as Physical};
+use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{
     BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
@@ -30,17 +32,16 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use super::super::assemble::TableSpec;
+use super::dictionary::{Dictionary, Repeating};
+use super::gather::{Gathered, Value, gather};
 use super::leaf::PAGE_ROWS;
 use super::page::{Chunk, Pages, Zstd};
+use super::plain::Double;
 use super::row_group::RowGroup;
 use super::{CONVERSATIONS, DIMENSION_ID, ID, encode_failed};
-use super::{gather, leaf, numbers, runs, texts};
+use super::{leaf, levels, numbers, plain, runs};
 use crate::error::Result;
 
-/// Size at which a data page ends. Tables are wide, and readers fetch a page of every column they read.
-const DATA_PAGE_BYTES: usize = 512 * 1024;
-/// Bytes of distinct texts from which on a dictionary of them is not worth its memory and its indexes.
-const DICTIONARY_BYTES: usize = 1 << 20;
 /// Wrong answers of the bloom filter on `conversation_id`; about 10 bits an id.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Ids that name a row or one of its ancestors, so that a dictionary would hold nearly every one of them.
@@ -51,7 +52,7 @@ pub(super) fn common() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_data_page_size_limit(DATA_PAGE_BYTES)
+        .set_data_page_size_limit(plain::PAGE_BYTES)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
 }
@@ -65,17 +66,53 @@ pub(super) fn layout(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> 
     ArrowSchemaConverter::new().with_coerce_types(true).convert(schema)
 }
 
+/// What is in a column, or in its lists.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Numbers,
+    Doubles,
+    Booleans,
+    /// Ids of rows and of their ancestors.
+    Ids,
+    /// Texts that are not expected to repeat.
+    Unique,
+    /// The ids that conversations are looked up by.
+    Searched,
+    Texts,
+    /// What only Parquet's own writer knows.
+    Other,
+}
+
+impl Kind {
+    /// The kind of `field` of `spec`, and whether it is a list.
+    fn of(spec: &TableSpec, field: &FieldRef, leaves: &[ColumnDescPtr]) -> (Kind, bool) {
+        let (values, is_list) = match (field.data_type(), leaves) {
+            (DataType::List(item), [leaf]) if levels::is_list(leaf) => (item.data_type(), true),
+            (kind, _) => (kind, false),
+        };
+        let name = field.name().as_str();
+        let kind = match values {
+            DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) => Kind::Numbers,
+            DataType::Float64 => Kind::Doubles,
+            DataType::Boolean => Kind::Booleans,
+            DataType::Utf8 if is_list => Kind::Texts,
+            DataType::Utf8 if name == ID && spec.name.as_str() == CONVERSATIONS => Kind::Searched,
+            DataType::Utf8 if name == "extra" => Kind::Unique,
+            DataType::Utf8 if ROW_IDS.contains(&name) => Kind::Ids,
+            DataType::Utf8 => Kind::Texts,
+            _ => Kind::Other,
+        };
+        (kind, is_list)
+    }
+}
+
 /// A column of a table, ready to be encoded.
-///
-/// The properties of one row group cannot be given to a file's writer, but a chunk says for itself how it is encoded:
-/// so each is made for a file of this one column, which is thrown away, and appended to the one that is kept.
 pub(super) struct Column {
     field: FieldRef,
-    schema: SchemaRef,
     layout: TypePtr,
     leaves: Vec<ColumnDescPtr>,
-    /// Whether conversations are looked up by it.
-    searched: bool,
+    kind: Kind,
+    is_list: bool,
 }
 
 impl Column {
@@ -88,13 +125,9 @@ impl Column {
         let column = |(field, root): (&FieldRef, &TypePtr)| {
             let alone = Type::group_type_builder(layout.name()).with_fields(vec![Arc::clone(root)]).build()?;
             let alone = SchemaDescriptor::new(Arc::new(alone));
-            Ok(Column {
-                field: Arc::clone(field),
-                schema: Arc::new(Schema::new(vec![Arc::clone(field)])),
-                leaves: alone.columns().to_vec(),
-                layout: alone.root_schema_ptr(),
-                searched: spec.name.as_str() == CONVERSATIONS && field.name() == ID,
-            })
+            let leaves = alone.columns().to_vec();
+            let (kind, is_list) = Kind::of(spec, field, &leaves);
+            Ok(Column { field: Arc::clone(field), layout: alone.root_schema_ptr(), leaves, kind, is_list })
         };
         roots.map(column).collect()
     }
@@ -110,50 +143,49 @@ impl Column {
         index: usize,
         zstd: &mut Zstd,
     ) -> Result<Vec<Chunk>> {
-        let failed = |e| encode_failed(spec, e);
         let may_have_values = group.arrays(index).any(|array| array.is_some());
-        if may_have_values && let Some(chunk) = self.encode_flat(group, index, zstd)? {
-            return Ok(vec![chunk.map_err(failed)?]);
-        }
-        match group.column(index, self.field.data_type())? {
-            None => self.leaves.iter().map(|leaf| leaf::null(leaf, group.rows(), zstd).map_err(failed)).collect(),
-            Some(values) => self.encode_array(&values, zstd).map_err(failed),
-        }
+        let chunks = if may_have_values { self.encode_values(group, index, zstd)? } else { None };
+        let mut null = |leaf| leaf::null(leaf, group.rows(), zstd);
+        chunks.unwrap_or_else(|| self.leaves.iter().map(&mut null).collect()).map_err(|e| encode_failed(spec, e))
     }
 
-    /// Encodes column number `index` of `group`; `None` when it is not of a kind that has an encoder of its own, or has
-    /// no value.
-    fn encode_flat(
-        &self,
-        group: &RowGroup,
-        index: usize,
-        zstd: &mut Zstd,
-    ) -> Result<Option<Result<Chunk, ParquetError>>> {
-        let [leaf] = self.leaves.as_slice() else { return Ok(None) };
-        Ok(match self.field.data_type() {
-            DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                gather::numbers(group, index)?.map(|numbers| numbers::encode(leaf, &numbers, zstd))
-            }
-            DataType::Utf8 if self.searched || self.field.name() == "extra" => None,
+    /// Encodes column number `index` of `group`; `None` when it has no value.
+    fn encode_values(&self, group: &RowGroup, index: usize, zstd: &mut Zstd) -> Result<Option<Chunks>> {
+        let [leaf] = self.leaves.as_slice() else { return self.encode_other(group, index, zstd) };
+        let chunk = match self.kind {
+            Kind::Numbers => self.values(group, index)?.map(|values| numbers::encode(leaf, &values, zstd)),
+            Kind::Doubles => self.values::<Double>(group, index)?.map(|values| repeating(leaf, &values, zstd)),
+            Kind::Booleans => self.values::<bool>(group, index)?.map(|values| plain::encode(leaf, &values, zstd)),
+            Kind::Texts => self.values::<&str>(group, index)?.map(|texts| repeating(leaf, &texts, zstd)),
+            Kind::Unique => self.values::<&str>(group, index)?.map(|texts| plain::encode(leaf, &texts, zstd)),
+            Kind::Searched => self.values(group, index)?.map(|ids| searched(leaf, &ids, zstd)),
             // Where every other row has another text, runs are longer than the texts written out.
-            DataType::Utf8 if ROW_IDS.contains(&self.field.name().as_str()) => {
-                group.runs(index, group.rows() / 2)?.map(|runs| runs::encode(leaf, &runs, zstd))
-            }
-            DataType::Utf8 => {
-                let texts = gather::texts(group, index, DICTIONARY_BYTES)?;
-                let is_worth = 1..=DICTIONARY_BYTES;
-                is_worth.contains(&texts.bytes()).then(|| texts::encode(leaf, &texts, zstd))
-            }
-            _ => None,
-        })
+            Kind::Ids => match group.runs(index, group.rows() / 2)? {
+                Some(runs) => Some(runs::encode(leaf, &runs, zstd)),
+                None => self.values::<&str>(group, index)?.map(|texts| plain::encode(leaf, &texts, zstd)),
+            },
+            Kind::Other => return self.encode_other(group, index, zstd),
+        };
+        Ok(chunk.map(|chunk| Ok(vec![chunk?])))
     }
 
-    /// Encodes `values` with Parquet's own writer.
-    fn encode_array(&self, values: &ArrayRef, zstd: &mut Zstd) -> Result<Vec<Chunk>, ParquetError> {
-        let properties = Arc::new(self.properties(values.len()));
-        let nowhere = SerializedFileWriter::new(io::sink(), Arc::clone(&self.layout), properties)?;
+    fn values<'a, V: Value<'a>>(&self, group: &'a RowGroup, index: usize) -> Result<Option<Gathered<V>>> {
+        gather(group, index, self.is_list)
+    }
+
+    /// Encodes with Parquet's own writer.
+    fn encode_other(&self, group: &RowGroup, index: usize, zstd: &mut Zstd) -> Result<Option<Chunks>> {
+        let array = group.column(index, self.field.data_type())?;
+        Ok(array.map(|array| self.encode_array(&array, zstd)))
+    }
+
+    /// The properties of one row group cannot be given to a file's writer, but a chunk says for itself how it is
+    /// encoded: so it is made for a file of this one column, which is thrown away, and appended to the one that is kept.
+    fn encode_array(&self, values: &ArrayRef, zstd: &mut Zstd) -> Chunks {
+        let nowhere = SerializedFileWriter::new(io::sink(), Arc::clone(&self.layout), Arc::new(self.properties()))?;
         let pages = Arc::new(Pages::default());
-        let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&self.schema))
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(&self.field)]));
+        let factory = ArrowRowGroupWriterFactory::new(&nowhere, schema)
             .with_page_store_factory(Arc::clone(&pages) as Arc<dyn PageStoreFactory>);
         let leaves = compute_leaves(&self.field, values)?.into_iter();
         let writers = factory.create_column_writers(0)?.into_iter().zip(leaves).enumerate();
@@ -166,26 +198,31 @@ impl Column {
     }
 
     /// The table in the module's text.
-    fn properties(&self, rows: usize) -> WriterProperties {
-        let mut properties = common();
-        for leaf in &self.leaves {
-            let plain = match leaf.physical_type() {
-                Physical::INT32 | Physical::INT64 => Encoding::DELTA_BINARY_PACKED,
-                Physical::BOOLEAN => Encoding::PLAIN,
-                _ if *self.field.data_type() == DataType::Utf8 => Encoding::PLAIN,
-                _ => continue,
-            };
-            properties = properties
+    fn properties(&self) -> WriterProperties {
+        let numbers = self.leaves.iter().filter(|leaf| leaf.physical_type() == Physical::INT64);
+        let properties = numbers.fold(common(), |properties, leaf| {
+            properties
                 .set_column_dictionary_enabled(leaf.path().clone(), false)
-                .set_column_encoding(leaf.path().clone(), plain);
-        }
-        if self.searched {
-            properties = properties
-                .set_bloom_filter_enabled(true)
-                .set_bloom_filter_fpp(BLOOM_FALSE_POSITIVES)
-                // Without a bound it is made for a million ids and costs more than all the rest.
-                .set_bloom_filter_max_ndv(rows as u64);
-        }
+                .set_column_encoding(leaf.path().clone(), Encoding::DELTA_BINARY_PACKED)
+        });
         properties.build()
     }
+}
+
+type Chunks = Result<Vec<Chunk>, ParquetError>;
+
+/// The chunk of values that may repeat.
+fn repeating<V: Repeating>(leaf: &ColumnDescPtr, values: &Gathered<V>, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
+    match Dictionary::of(&values.present) {
+        Some(dictionary) => dictionary.encode(leaf, &values.levels, zstd),
+        None => plain::encode(leaf, values, zstd),
+    }
+}
+
+/// The chunk of ids that are looked up.
+fn searched(leaf: &ColumnDescPtr, ids: &Gathered<&str>, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
+    let mut filter = Sbbf::new_with_ndv_fpp(ids.present.len() as u64, BLOOM_FALSE_POSITIVES)?;
+    ids.present.iter().for_each(|id| filter.insert(*id));
+    filter.fold_to_target_fpp(BLOOM_FALSE_POSITIVES);
+    Ok(plain::encode(leaf, ids, zstd)?.with_bloom_filter(filter))
 }

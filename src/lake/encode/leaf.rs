@@ -5,20 +5,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Encoding, PageType};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::page::Page;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bits;
-use super::page::{Chunk, Zstd};
+use super::page::{Chunk, EncodedPage, Zstd};
 
 /// Rows of a page, at most: what readers skip at a time.
 pub(super) const PAGE_ROWS: usize = 20_000;
@@ -31,6 +29,10 @@ pub(super) trait Bound: Copy + Ord {
     fn lower(self) -> (Vec<u8>, bool);
     /// As an upper bound, and whether it is the value itself.
     fn upper(self) -> (Vec<u8>, bool);
+    /// Whether it can be compared: no page is bounded by what cannot.
+    fn is_ordered(self) -> bool {
+        true
+    }
 }
 
 impl Bound for i64 {
@@ -71,20 +73,20 @@ pub(super) struct Values<B> {
     /// Levels, then values.
     pub(super) body: Vec<u8>,
     pub(super) rows: usize,
+    /// As many as rows where nothing is nested.
+    pub(super) entries: usize,
+    /// Entries without a value.
     pub(super) nulls: usize,
-    /// The least value and the greatest; none when all are null.
+    /// The least value and the greatest; none when all are null, or none can be compared.
     pub(super) bounds: Option<(B, B)>,
 }
 
-/// The texts that indexes are of: each after its length.
-pub(super) fn dictionary<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Page {
-    let num_values = texts.len() as u32;
-    let mut page = Vec::new();
-    for text in texts {
-        page.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        page.extend_from_slice(text.as_bytes());
-    }
-    Page::DictionaryPage { buf: page.into(), num_values, encoding: Encoding::PLAIN, is_sorted: false }
+/// The least and the greatest of `values` that can be compared.
+pub(super) fn bounds<B: Bound>(values: impl Iterator<Item = B>) -> Option<(B, B)> {
+    values.filter(|value| value.is_ordered()).fold(None, |bounds, value| match bounds {
+        None => Some((value, value)),
+        Some((min, max)) => Some((min.min(value), max.max(value))),
+    })
 }
 
 /// Appends levels (of which rows have a value: 1 for each that has) as `write` appends them, behind their length.
@@ -107,7 +109,7 @@ pub(super) fn null(leaf: &ColumnDescPtr, rows: usize, zstd: &mut Zstd) -> Result
             levels(&mut body, |to| bits::run(to, rows, 0, bits::width(most as u64)));
         }
     }
-    let page = Values::<i64> { body, rows, nulls: rows, bounds: None };
+    let page = Values::<i64> { body, rows, entries: rows, nulls: rows, bounds: None };
     chunk(leaf, None, Encoding::PLAIN, vec![page], zstd)
 }
 
@@ -127,44 +129,45 @@ pub(super) fn chunk<B: Bound>(
     let encoding_stats = encoding_stats.chain([stats(PageType::DATA_PAGE, encoding, pages.len() as i32)]).collect();
     let encodings = dictionary.iter().map(|_| Encoding::PLAIN).chain([Encoding::RLE, encoding]).collect();
 
-    let (rows, nulls) = pages.iter().fold((0, 0), |(rows, nulls), page| (rows + page.rows, nulls + page.nulls));
+    let sum = |of: fn(&Values<B>) -> usize| pages.iter().map(of).sum::<usize>();
+    let (rows, entries, nulls) = (sum(|page| page.rows), sum(|page| page.entries), sum(|page| page.nulls));
     if nulls > 0 && leaf.max_def_level() == 0 {
         return Err(ParquetError::General(format!("`{}` is null where it must not be", leaf.name())));
     }
     let metadata = ColumnChunkMetaData::builder(Arc::clone(leaf))
         .set_encodings(encodings)
         .set_page_encoding_stats(encoding_stats)
-        .set_num_values(rows as i64)
+        .set_num_values(entries as i64)
         .set_statistics(statistics(&pages, nulls));
     let column_index = column_index(leaf, &pages)?;
     let mut offset_index = OffsetIndexBuilder::new();
-    let mut blobs: Vec<Bytes> = Vec::with_capacity(2 * (pages.len() + 1));
+    let mut encoded = Vec::with_capacity(1 + pages.len());
     if let Some(page) = dictionary {
-        blobs.extend(headed(page)?);
+        encoded.push(EncodedPage::new(page)?);
     }
-    for Values { body, rows, .. } in pages {
+    for Values { body, rows, entries, .. } in pages {
         offset_index.append_row_count(rows as i64);
         // Where it is, and how long, is known when it is compressed.
         offset_index.append_offset_and_size(0, 0);
-        blobs.extend(headed(Page::DataPage {
+        encoded.push(EncodedPage::new(Page::DataPage {
             buf: body.into(),
-            num_values: rows as u32,
+            num_values: entries as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         })?);
     }
-    let bytes: usize = blobs.iter().map(Bytes::len).sum();
+    let bytes: usize = encoded.iter().map(EncodedPage::len).sum();
     let close = ColumnCloseResult {
         bytes_written: bytes as u64,
         rows_written: rows as u64,
         metadata: metadata.set_total_uncompressed_size(bytes as i64).build()?,
         bloom_filter: None,
-        column_index: Some(column_index),
+        column_index,
         offset_index: Some(offset_index.build()),
     };
-    Chunk::new(blobs, close, zstd)
+    Chunk::new(encoded, close, zstd)
 }
 
 fn statistics<B: Bound>(pages: &[Values<B>], nulls: usize) -> Statistics {
@@ -179,7 +182,14 @@ fn statistics<B: Bound>(pages: &[Values<B>], nulls: usize) -> Statistics {
     )
 }
 
-fn column_index<B: Bound>(leaf: &ColumnDescPtr, pages: &[Values<B>]) -> Result<ColumnIndexMetaData, ParquetError> {
+/// The bounds of each page; none when there is a page with values that has no bounds.
+fn column_index<B: Bound>(
+    leaf: &ColumnDescPtr,
+    pages: &[Values<B>],
+) -> Result<Option<ColumnIndexMetaData>, ParquetError> {
+    if pages.iter().any(|page| page.bounds.is_none() && page.nulls < page.entries) {
+        return Ok(None);
+    }
     let mut index = ColumnIndexBuilder::new(leaf.physical_type());
     for page in pages {
         let (min, max) = page.bounds.map(|(min, max)| (min.lower().0, max.upper().0)).unwrap_or_default();
@@ -193,17 +203,7 @@ fn column_index<B: Bound>(leaf: &ColumnDescPtr, pages: &[Values<B>]) -> Result<C
         false if descends() => BoundaryOrder::DESCENDING,
         false => BoundaryOrder::UNORDERED,
     });
-    index.build()
-}
-
-/// A page as its header, and what it heads.
-fn headed(page: Page) -> Result<[Bytes; 2], ParquetError> {
-    let body = page.buffer().clone();
-    let mut written = TrackedWrite::new(Vec::new());
-    SerializedPageWriter::new(&mut written).write_page(CompressedPage::new(page, body.len()))?;
-    let mut header = written.into_inner()?;
-    header.truncate(header.len() - body.len());
-    Ok([header.into(), body])
+    index.build().map(Some)
 }
 
 #[cfg(test)]
@@ -213,6 +213,7 @@ mod tests {
     use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::{DataType, Field, Schema};
+    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::page_index::RowGroupPageIndex;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};

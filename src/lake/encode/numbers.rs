@@ -7,39 +7,24 @@ use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::bits::{hybrid, pack, varint, width};
-use super::leaf::{self, PAGE_ROWS, Values};
+use super::bits::{pack, varint, width};
+use super::gather::Gathered;
+use super::leaf::{self, PAGE_ROWS};
 use super::page::{Chunk, Zstd};
 
 const BLOCK: usize = 128;
 const MINI_BLOCK: usize = 32;
 
-/// Numbers of a column, row by row.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
-    /// 1 for each row that has one, 0 for each that is null.
-    pub(super) levels: Vec<u8>,
-    /// Those that are not null.
-    pub(super) values: Vec<i64>,
-}
-
-/// The chunk of the column `leaf`, which is not nested.
+/// The chunk of the column `leaf` of these numbers.
 ///
 /// # Errors
 /// When Parquet cannot hold it.
-pub(super) fn encode(leaf: &ColumnDescPtr, numbers: &Numbers, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
-    let mut rest = numbers.values.as_slice();
-    let pages = numbers.levels.chunks(PAGE_ROWS).map(|levels| {
-        let present = levels.iter().map(|&level| usize::from(level)).sum();
-        let (values, others) = rest.split_at(present);
+pub(super) fn encode(leaf: &ColumnDescPtr, numbers: &Gathered<i64>, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
+    let mut rest = numbers.present.as_slice();
+    let pages = numbers.levels.spans(PAGE_ROWS).map(|span| {
+        let (values, others) = rest.split_at(span.present);
         rest = others;
-        let mut body = Vec::new();
-        if leaf.max_def_level() > 0 {
-            leaf::levels(&mut body, |to| hybrid(to, levels, 1));
-        }
-        deltas(&mut body, values);
-        let bounds = values.iter().copied().min().zip(values.iter().copied().max());
-        Values { body, rows: levels.len(), nulls: levels.len() - present, bounds }
+        span.page(leaf, leaf::bounds(values.iter().copied()), |to| deltas(to, values))
     });
     let pages = pages.collect();
     leaf::chunk(leaf, None, Encoding::DELTA_BINARY_PACKED, pages, zstd)

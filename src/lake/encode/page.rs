@@ -10,17 +10,24 @@
 //! | more, and zstd saves at least an eighth, of the largest page and of all | compressed |
 //! | more, and zstd saves less | not compressed, so that readers need not undo what was not worth doing |
 
-use std::io::{self, Write};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreFactory};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::writer::SerializedRowGroupWriter;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
+
+use crate::error::{Error, Result};
 
 /// Bytes of encoded pages below which compression is not tried: most chunks of a small day are smaller, and all that
 /// could be saved of them is less than a hundredth of it.
@@ -33,10 +40,28 @@ const HASH_LOG: u32 = 12;
 /// Bytes of the shortest match: ids are random, and shorter ones of them cost more to say than to write out.
 const MIN_MATCH: u32 = 6;
 
+thread_local! {
+    static ZSTD: RefCell<Option<Zstd>> = const { RefCell::new(None) };
+}
+
 /// A compression context; what it compressed before does not show in what it compresses next.
 pub(super) struct Zstd(Compressor<'static>);
 
 impl Zstd {
+    /// Gives `compress` this thread's context: setting one up takes longer than most of what it is for.
+    ///
+    /// # Errors
+    /// When there is no memory for one, and those of `compress`.
+    pub(super) fn with<T>(compress: impl FnOnce(&mut Zstd) -> Result<T>) -> Result<T> {
+        // `compress` may wait for other threads, and this one do their work meanwhile: with another context.
+        let kept = ZSTD.take();
+        let mut zstd =
+            kept.map_or_else(Zstd::new, Ok).map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
+        let done = compress(&mut zstd);
+        ZSTD.set(Some(zstd));
+        done
+    }
+
     /// A new one.
     ///
     /// # Errors
@@ -55,11 +80,15 @@ pub(super) struct Pages(Mutex<Vec<Arc<Mutex<Vec<Bytes>>>>>);
 
 impl Pages {
     /// What was written for the leaf of this number.
-    pub(super) fn of(&self, leaf: usize) -> Vec<Bytes> {
+    pub(super) fn of(&self, leaf: usize) -> Vec<EncodedPage> {
         let leaves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let blobs =
             leaves.get(leaf).map(|blobs| std::mem::take(&mut *blobs.lock().unwrap_or_else(PoisonError::into_inner)));
-        blobs.unwrap_or_default()
+        let (pairs, _) = blobs.as_deref().unwrap_or_default().as_chunks::<2>();
+        let page = |[header, body]: &[Bytes; 2]| EncodedPage { header: header.to_vec(), body: body.clone() };
+        // The dictionary comes first, though it is known only after the pages that use it.
+        let (first, others): (Vec<_>, Vec<_>) = pairs.iter().map(page).partition(EncodedPage::is_dictionary);
+        first.into_iter().chain(others).collect()
     }
 }
 
@@ -85,21 +114,35 @@ impl PageStore for Store {
     }
 }
 
-/// An encoded column chunk.
-pub(super) struct Chunk {
-    bytes: Bytes,
-    close: ColumnCloseResult,
-}
-
 /// A page: its header, and what it heads.
-struct Page {
+pub(super) struct EncodedPage {
     header: Vec<u8>,
     body: Bytes,
 }
 
-impl Page {
-    fn len(&self) -> usize {
+impl EncodedPage {
+    /// `page` with its header.
+    ///
+    /// # Errors
+    /// When Parquet has no such page.
+    pub(super) fn new(mut page: Page) -> Result<EncodedPage, ParquetError> {
+        let (Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. }) = &mut page;
+        let body = std::mem::take(buf);
+        let mut header = TrackedWrite::new(Vec::new());
+        SerializedPageWriter::new(&mut header).write_page(CompressedPage::new(page, body.len()))?;
+        EncodedPage { header: header.into_inner()?, body: Bytes::new() }.with(body)
+    }
+
+    /// Bytes of it.
+    pub(super) fn len(&self) -> usize {
         self.header.len() + self.body.len()
+    }
+
+    /// The page of the same header and values, as they are in `body`.
+    fn with(&self, body: Bytes) -> Result<EncodedPage, ParquetError> {
+        let header = resized(&self.header, body.len());
+        let header = header.ok_or_else(|| ParquetError::General("a page's header cannot be read".to_owned()))?;
+        Ok(EncodedPage { header, body })
     }
 
     /// Whether it holds the dictionary of the others. The header is in Thrift's compact protocol: its first field is
@@ -109,44 +152,43 @@ impl Page {
         self.header.get(1) == Some(&DICTIONARY)
     }
 
-    fn compressed(&self, zstd: &mut Zstd) -> Result<Page, ParquetError> {
-        let body = zstd.0.compress(&self.body)?;
-        let header = resized(&self.header, body.len());
-        let header = header.ok_or_else(|| ParquetError::General("a page's header cannot be read".to_owned()))?;
-        Ok(Page { header, body: body.into() })
+    fn compressed(&self, zstd: &mut Zstd) -> Result<EncodedPage, ParquetError> {
+        self.with(zstd.0.compress(&self.body)?.into())
     }
 }
 
+/// An encoded column chunk.
+pub(super) struct Chunk {
+    /// The headers and bodies of its pages.
+    parts: Parts,
+    close: ColumnCloseResult,
+}
+
 impl Chunk {
-    /// The chunk of `blobs`, which the writer closed with `close`.
+    /// The chunk of `pages`, the dictionary first, which the writer closed with `close`.
     ///
     /// # Errors
     /// When they are not pages.
-    pub(super) fn new(blobs: Vec<Bytes>, close: ColumnCloseResult, zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
-        let (pairs, _) = blobs.as_chunks::<2>();
-        let page = |[header, body]: &[Bytes; 2]| Page { header: header.to_vec(), body: body.clone() };
-        // The dictionary comes first, though it is known only after the pages that use it.
-        let (first, others): (Vec<Page>, Vec<Page>) = pairs.iter().map(page).partition(Page::is_dictionary);
-        let mut pages: Vec<Page> = first.into_iter().chain(others).collect();
-        drop(blobs);
+    pub(super) fn new(
+        mut pages: Vec<EncodedPage>,
+        close: ColumnCloseResult,
+        zstd: &mut Zstd,
+    ) -> Result<Chunk, ParquetError> {
         let mut codec = Compression::UNCOMPRESSED;
         if let Some(compressed) = compressed(&pages, zstd)? {
             (pages, codec) = (compressed, Compression::ZSTD(ZstdLevel::try_new(LEVEL)?));
         }
-        let mut bytes = Vec::with_capacity(size(&pages));
-        let (mut dictionary, mut places) = (None, Vec::with_capacity(pages.len()));
+        let (mut bytes, mut dictionary, mut places) = (0, None, Vec::with_capacity(pages.len()));
         for page in &pages {
-            let at = bytes.len() as i64;
             match page.is_dictionary() {
-                true => dictionary = Some(at),
-                false => places.push((at, page.len() as i32)),
+                true => dictionary = Some(bytes as i64),
+                false => places.push((bytes as i64, page.len() as i32)),
             }
-            bytes.write_all(&page.header)?;
-            bytes.write_all(&page.body)?;
+            bytes += page.len();
         }
         let metadata = close.metadata.into_builder().set_compression(codec);
         let metadata = metadata
-            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_compressed_size(bytes as i64)
             .set_dictionary_page_offset(dictionary)
             .set_data_page_offset(places.first().map_or(0, |place| place.0));
         let mut offset_index = close.offset_index;
@@ -155,9 +197,16 @@ impl Chunk {
                 (location.offset, location.compressed_page_size) = (at, length);
             }
         }
-        let bytes_written = bytes.len() as u64;
-        let close = ColumnCloseResult { metadata: metadata.build()?, offset_index, bytes_written, ..close };
-        Ok(Chunk { bytes: bytes.into(), close })
+        let close =
+            ColumnCloseResult { metadata: metadata.build()?, offset_index, bytes_written: bytes as u64, ..close };
+        let parts = pages.into_iter().flat_map(|page| [page.header.into(), page.body]).collect();
+        Ok(Chunk { parts: Parts(parts), close })
+    }
+
+    /// The same, looked up with `filter`.
+    pub(super) fn with_bloom_filter(mut self, filter: Sbbf) -> Chunk {
+        self.close.bloom_filter = Some(filter);
+        self
     }
 
     /// Appends it to a row group.
@@ -168,12 +217,54 @@ impl Chunk {
         self,
         group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), ParquetError> {
-        group.append_column(&self.bytes, self.close)
+        group.append_column(&self.parts, self.close)
+    }
+}
+
+/// Bytes one after another, which need not be copied together to be written.
+#[derive(Clone)]
+struct Parts(VecDeque<Bytes>);
+
+impl Read for Parts {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(part) = self.0.front_mut() {
+            let some = part.split_to(part.len().min(to.len() - filled));
+            to[filled..filled + some.len()].copy_from_slice(&some);
+            filled += some.len();
+            if !part.is_empty() {
+                break;
+            }
+            self.0.pop_front();
+        }
+        Ok(filled)
+    }
+}
+
+impl Length for Parts {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+impl ChunkReader for Parts {
+    type T = Parts;
+
+    fn get_read(&self, start: u64) -> Result<Parts, ParquetError> {
+        let mut rest = self.clone();
+        io::copy(&mut rest.by_ref().take(start), &mut io::sink())?;
+        Ok(rest)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut bytes = Vec::with_capacity(length);
+        self.get_read(start)?.take(length as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 }
 
 /// The `pages` compressed, where that pays. The largest goes first: when it does not shrink, the rest need not be tried.
-fn compressed(pages: &[Page], zstd: &mut Zstd) -> Result<Option<Vec<Page>>, ParquetError> {
+fn compressed(pages: &[EncodedPage], zstd: &mut Zstd) -> Result<Option<Vec<EncodedPage>>, ParquetError> {
     let raw = size(pages);
     let pays = |raw: usize, compressed: usize| compressed <= raw - raw / 8;
     let Some(largest) = pages.iter().max_by_key(|page| page.len()).filter(|_| raw >= SMALL) else { return Ok(None) };
@@ -182,7 +273,7 @@ fn compressed(pages: &[Page], zstd: &mut Zstd) -> Result<Option<Vec<Page>>, Parq
         return Ok(None);
     }
     let mut first = Some(first);
-    let each = |page: &Page| match first.take_if(|_| std::ptr::eq(page, largest)) {
+    let each = |page: &EncodedPage| match first.take_if(|_| std::ptr::eq(page, largest)) {
         Some(first) => Ok(first),
         None => page.compressed(zstd),
     };
@@ -190,8 +281,8 @@ fn compressed(pages: &[Page], zstd: &mut Zstd) -> Result<Option<Vec<Page>>, Parq
     Ok(pays(raw, size(&compressed)).then_some(compressed))
 }
 
-fn size(pages: &[Page]) -> usize {
-    pages.iter().map(Page::len).sum()
+fn size(pages: &[EncodedPage]) -> usize {
+    pages.iter().map(EncodedPage::len).sum()
 }
 
 /// A page's `header` for a body of `size` bytes. It begins with three integers: the type, the size uncompressed and

@@ -10,10 +10,10 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bits;
+use super::dictionary::{self, index_width};
 use super::leaf::{self, Values};
 use super::page::{Chunk, Zstd};
 use super::row_group::Run;
-use super::texts::index_width;
 
 /// The chunk of the column `leaf`, which is not nested and has the texts of `runs`, of which at least one is not null.
 ///
@@ -21,14 +21,15 @@ use super::texts::index_width;
 /// When Parquet cannot hold them.
 pub(super) fn encode(leaf: &ColumnDescPtr, runs: &[Run<'_>], zstd: &mut Zstd) -> Result<Chunk, ParquetError> {
     let texts: Vec<&str> = runs.iter().filter_map(|run| run.text).collect();
+    let rows = rows(runs);
     let page = Values {
         body: indexes(runs, leaf.max_def_level() > 0),
-        rows: rows(runs),
+        rows,
+        entries: rows,
         nulls: runs.iter().filter(|run| run.text.is_none()).map(|run| run.rows).sum(),
-        bounds: texts.iter().copied().min().zip(texts.iter().copied().max()),
+        bounds: leaf::bounds(texts.iter().copied()),
     };
-    let dictionary = leaf::dictionary(texts.into_iter());
-    leaf::chunk(leaf, Some(dictionary), Encoding::RLE_DICTIONARY, vec![page], zstd)
+    leaf::chunk(leaf, Some(dictionary::page(texts.into_iter())), Encoding::RLE_DICTIONARY, vec![page], zstd)
 }
 
 /// Which text of the dictionary each row has, and which rows have one where the column is `nullable`.
