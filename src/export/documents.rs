@@ -18,19 +18,25 @@ use crate::error::{Context, Error, Result};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
-/// How much is read at a time: about a page.
-const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read at a time: a page or two.
+const CHUNK_BYTES: usize = 2 << 20;
+/// A line's end is looked for in as many times what is read at a time.
+const LINE_STEPS: usize = 4;
 
 /// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
 pub(super) struct Documents<R> {
     reader: R,
-    /// How much is read at a time; also how far a line's end is looked for.
+    /// How much is read at a time.
     step: usize,
     buffers: Buffers,
     /// What was read last, and what of the document before it was left.
     chunk: Bytes,
     /// Where in the chunk the next document begins.
     at: usize,
+    /// Up to where in the chunk no line break stands between two documents.
+    unbroken: usize,
+    /// Whether there may be lines: no line's end was looked for in vain.
+    lines: bool,
     /// Bytes of the stream before the chunk.
     offset: u64,
     /// Whether the stream ends with the chunk.
@@ -78,6 +84,8 @@ impl<R: Read> Documents<R> {
             buffers: Buffers::default(),
             chunk: Bytes::new(),
             at: 0,
+            unbroken: 0,
+            lines: true,
             offset: 0,
             ended: false,
             count: 0,
@@ -124,20 +132,27 @@ impl<R: Read> Documents<R> {
     /// Where the document would end if it is a line, or some lines: at a line break that can only stand between two.
     fn line(&mut self) -> Result<Option<usize>> {
         loop {
-            let text = &self.chunk[self.at..];
-            let mut from = 0;
+            let text = &self.chunk[..];
+            let (mut from, mut unbroken) = (self.unbroken.max(self.at), text.len());
             while let Some(length) = memchr(b'\n', &text[from..]) {
-                let line = text[from..from + length].trim_ascii_end();
+                let at = from + length;
+                let line = text[self.at..at].trim_ascii_end();
                 let closed = matches!(line.last(), Some(b'}' | b']'));
-                let end = self.at + from + line.len();
-                from += length + blank(&text[from + length..]);
+                from = at + blank(&text[at..]);
                 match text.get(from) {
-                    Some(b'{' | b'[') if closed => return Ok(Some(end)),
-                    None if closed && self.ended => return Ok(Some(end)),
+                    Some(b'{' | b'[') if closed => {
+                        self.unbroken = at;
+                        return Ok(Some(self.at + line.len()));
+                    }
+                    None if closed && self.ended => return Ok(Some(self.at + line.len())),
+                    // What comes behind it decides.
+                    None => unbroken = at,
                     _ => {}
                 }
             }
-            if self.ended || text.len() > self.step {
+            self.unbroken = unbroken;
+            self.lines &= text.len() - self.at < LINE_STEPS * self.step;
+            if self.ended || !self.lines {
                 return Ok(None);
             }
             self.more()?;
@@ -181,6 +196,7 @@ impl<R: Read> Documents<R> {
         let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(unreadable)?;
         self.ended = read < wanted;
         self.offset = self.place();
+        self.unbroken = self.unbroken.saturating_sub(self.at);
         (self.chunk, self.at) = (self.buffers.filled(chunk), 0);
         Ok(())
     }
