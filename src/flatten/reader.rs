@@ -45,12 +45,13 @@ pub(super) struct Row<'p> {
 }
 
 impl<'p, 'a> Reader<'p, 'a, '_> {
-    /// Writes all rows of the object that is the whole text at `cursor`. What has been written when it stops is to be
-    /// taken back.
-    pub(super) fn record(plan: &'p Plan, cursor: Cursor<'a>, to: &mut Scratch) -> Result<()> {
-        let mut reader = Reader { plan, cursor, to };
+    /// Writes all rows of the object at `cursor`, and passes it. What has been written when it stops is to be taken
+    /// back.
+    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch) -> Result<()> {
+        let mut reader = Reader { plan, cursor: *cursor, to };
         reader.row(0, 0, 0)?;
-        Ok(reader.cursor.end()?)
+        *cursor = reader.cursor;
+        Ok(())
     }
 
     /// Writes the row of the object here and all rows below it.
