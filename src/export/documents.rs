@@ -1,5 +1,8 @@
 //! Saved pages as a stream of JSON documents: one document, JSON lines, or documents one after another; plain or gzip.
 //!
+//! A page in a line is not looked into: its records are told apart when they become rows. That is why a line that looks
+//! like a page may turn out to be several, or none.
+//!
 //! Lines need no search for their end: where a line break stands between a closing and an opening bracket, one
 //! document ends and the next begins, or the text is broken. A document that turns out not to be whole when it is cut
 //! like that, and whatever has no such line break in sight, is cut bracket by bracket.
@@ -359,7 +362,7 @@ mod tests {
         for (bad, why) in [
             (r#"{"conversations":[{]}]}"#, "does not match"),
             (r#"{"conversations":[{}]}{"message":"no","status":429}"#, "an error answer"),
-            (r#"{"conversations":[{}]}{"conversations":[{}}"#, "the text breaks off"),
+            (r#"{"conversations":[{}]}{"conversations":[{}]"#, "the text breaks off"),
         ] {
             let error = records(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
