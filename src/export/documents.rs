@@ -21,10 +21,10 @@ use crate::error::{Context, Error, Result};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
-/// How much is read at a time: a page or two.
-const CHUNK_BYTES: usize = 2 << 20;
+/// How much is read at a time: about a page.
+const CHUNK_BYTES: usize = 1 << 20;
 /// A line's end is looked for in as many times what is read at a time.
-const LINE_STEPS: usize = 4;
+const LINE_STEPS: usize = 8;
 
 /// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
 pub(super) struct Documents<R> {
