@@ -44,7 +44,13 @@ fn pages(shape: Shape) -> Vec<Page> {
     let (mut conversations, mut pages, mut body) = (Conversations::new(shape), Vec::new(), Vec::new());
     while conversations.append_page(&mut body) {
         let records = Envelope::read(&body).expect("a page").records;
-        pages.push(Page { chain: 0, number: pages.len() as u32 + 1, body: std::mem::take(&mut body).into(), records });
+        pages.push(Page {
+            chain: 0,
+            number: pages.len() as u32 + 1,
+            body: std::mem::take(&mut body).into(),
+            records,
+            list: None,
+        });
     }
     pages
 }

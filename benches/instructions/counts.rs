@@ -45,7 +45,13 @@ fn pages() -> Result<Vec<Page>> {
     let (mut conversations, mut pages, mut body) = (Conversations::new(DAY), Vec::new(), Vec::new());
     while conversations.append_page(&mut body) {
         let records = scan(&body)?.records;
-        pages.push(Page { chain: 0, number: pages.len() as u32 + 1, body: std::mem::take(&mut body).into(), records });
+        pages.push(Page {
+            chain: 0,
+            number: pages.len() as u32 + 1,
+            body: std::mem::take(&mut body).into(),
+            records,
+            list: None,
+        });
     }
     Ok(pages)
 }

@@ -202,7 +202,11 @@ impl Lister<'_> {
                 return Err(Misread::Odd("the first page is empty, and the API counts at least one".to_owned()));
             }
             let date = answer.date.unwrap_or_else(|| self.client.now());
-            Ok(Received { envelope, page: Page { chain, number, body: answer.body.clone(), records }, date })
+            Ok(Received {
+                envelope,
+                page: Page { chain, number, body: answer.body.clone(), records, list: None },
+                date,
+            })
         };
         self.client.call(call, read).await
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::complaint::{Complaint, quote, text, whole};
@@ -104,6 +105,31 @@ impl Envelope {
         let records = records.map_err(|e| Error::data(format!("the list is not one of conversations: {e}")))?;
         Ok(Envelope { records, names_records: true, is_page: true, ..Envelope::default() })
     }
+}
+
+/// Where the list of records seems to stand in a saved page that begins with it, or is nothing else: the text around it
+/// is as it should be, and it begins and ends like one. Whoever reads it finds out whether it is one; if not,
+/// [`Envelope::of_saved`] says what is.
+pub(crate) fn seeming_list(page: &[u8]) -> Option<Range<usize>> {
+    let mut scanner = Scanner::new(page);
+    let bare = scanner.peek() == Some(b'[');
+    if !bare {
+        let key = scanner.key(true).ok()??;
+        RECORD_KEYS.iter().find(|known| page[key.start + 1..key.end - 1] == *known.as_bytes())?;
+    }
+    let start = scanner.at();
+    if scanner.peek() != Some(b'[') {
+        return None;
+    }
+    let end = memmem::rfind(page, b"}]").filter(|end| *end > start)? + 2;
+    let mut behind = scanner.from(end);
+    if !bare {
+        while let Some(key) = behind.key(false).ok()? {
+            let key: String = serde_json::from_slice(&page[key]).ok()?;
+            behind.value().ok().filter(|_| !RECORD_KEYS.contains(&key.as_str()))?;
+        }
+    }
+    behind.end().ok().map(|()| start..end)
 }
 
 /// The members of the top-level object, sorted into records and the rest.
@@ -271,6 +297,36 @@ mod tests {
             r#"{"a" 1}"#,
         ] {
             assert!(Envelope::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_seems_to_be_where_it_is() {
+        for page in [
+            r#"{"conversations":[{"a":1},{}]}"#,
+            r#" {"entities" : [{"b":"}]"}], "total":7,"more":{"x":[1]} } "#,
+            r#"[{"c":1}] "#,
+        ] {
+            let list = seeming_list(page.as_bytes()).unwrap();
+            let alone = Envelope::of_saved(page[list.clone()].as_bytes()).unwrap().records;
+            let shifted: Vec<_> = alone.iter().map(|r| r.start + list.start..r.end + list.start).collect();
+            assert_eq!(shifted, Envelope::of_saved(page.as_bytes()).unwrap().records, "{page}");
+        }
+        for other in [
+            r#"{"conversationId":"c","participants":[{}]}"#,
+            r#"{"conversations":[]}"#,
+            r#"{"conversations":{"a":[{}]}}"#,
+            r#"{"conversations":[{}],"entities":[1]}"#,
+            r#"{"conversations":[{}],"message":"no comma" "code":1}"#,
+            r#"{"conversations":[{}]"#,
+            r#"{"conversations":[{}]} {}"#,
+            r#"{"message":"}]"}"#,
+            r#"[{}],[]"#,
+            "[",
+            "{",
+            "",
+        ] {
+            assert_eq!(seeming_list(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Page {
     pub body: Bytes,
     /// Where in `body` each record stands, in order.
     pub records: Vec<Range<usize>>,
+    /// Set where nobody has looked for records yet: where in `body` their list seems to stand.
+    pub list: Option<Range<usize>>,
 }
 
 impl Page {

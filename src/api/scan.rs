@@ -40,6 +40,18 @@ impl<'a> Scanner<'a> {
         scanner
     }
 
+    /// The same text from `at` on.
+    pub(crate) fn from(&self, at: usize) -> Scanner<'a> {
+        let mut scanner = Scanner { text: self.text, at };
+        scanner.space();
+        scanner
+    }
+
+    /// The place here.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
     /// The byte here; white space has been passed over.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()

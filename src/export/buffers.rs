@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 /// Buffers that wait to be used again, at most.
 const WAITING_MAX: usize = 2;
+/// What a buffer's size is a multiple of, so that one serves where another did.
+const UNIT_BYTES: usize = 1 << 20;
 /// A larger one was for an unusual document, and goes.
 const KEPT_BYTES_MAX: usize = 8 << 20;
 
@@ -24,9 +26,8 @@ struct Filled {
 impl Buffers {
     /// An empty buffer with room for `bytes`.
     pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
-        let mut buffer = self.waiting().pop().unwrap_or_default();
-        buffer.reserve_exact(bytes);
-        buffer
+        let waiting = self.waiting().pop().filter(|buffer| buffer.capacity() >= bytes);
+        waiting.unwrap_or_else(|| Vec::with_capacity(bytes.next_multiple_of(UNIT_BYTES)))
     }
 
     /// What was read; the buffer comes back when nobody holds any of it.

@@ -198,11 +198,11 @@ fn read_input<R: Read>(
     pages: &mpsc::Sender<Delivery>,
 ) -> Result<()> {
     let mut number = 0;
-    let mut send = |(body, records): (Bytes, Vec<Range<usize>>)| {
+    let mut send = |(body, records): (Bytes, Vec<Range<usize>>), list: Option<Range<usize>>| {
         number += 1;
         let body = Handle::current().block_on(memory.page(body));
         // Nobody listens any more only when the conversion has ended with an error of its own.
-        pages.blocking_send(Delivery::Page(Page { chain, number, body, records })).is_ok()
+        pages.blocking_send(Delivery::Page(Page { chain, number, body, records, list })).is_ok()
     };
     let mut lone = Lone::default();
     for (n, document) in (1..).zip(documents) {
@@ -215,18 +215,18 @@ fn read_input<R: Read>(
         // A page in between must not overtake the lone records before it: order decides between versions.
         if !lone.takes(&document)
             && let Some(page) = lone.take()
-            && !send(page)
+            && !send(page, None)
         {
             return Ok(());
         }
         if !document.envelope.is_page {
             lone.add(document);
-        } else if !send((document.body(), document.envelope.records)) {
+        } else if !send((document.body(), document.envelope.records), document.list) {
             return Ok(());
         }
     }
     if let Some(page) = lone.take() {
-        send(page);
+        send(page, None);
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Saved pages as a stream of JSON documents: one document, JSON lines, or documents one after another; plain or gzip.
 //!
+//! A page in a line is not looked into: its records are told apart when they become rows. That is why a line that looks
+//! like a page may turn out to be several, or none.
+//!
 //! Lines need no search for their end: where a line break stands between a closing and an opening bracket, one
 //! document ends and the next begins, or the text is broken. A document that turns out not to be whole when it is cut
 //! like that, and whatever has no such line break in sight, is cut bracket by bracket.
@@ -12,7 +15,7 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 
 use super::buffers::Buffers;
-use crate::api::envelope::Envelope;
+use crate::api::envelope::{Envelope, seeming_list};
 use crate::api::nesting::{Found, Nesting};
 use crate::error::{Context, Error, Result};
 
@@ -20,17 +23,23 @@ use crate::error::{Context, Error, Result};
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
 /// How much is read at a time: about a page.
 const CHUNK_BYTES: usize = 1 << 20;
+/// A line's end is looked for in as many times what is read at a time.
+const LINE_STEPS: usize = 8;
 
 /// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
 pub(super) struct Documents<R> {
     reader: R,
-    /// How much is read at a time; also how far a line's end is looked for.
+    /// How much is read at a time.
     step: usize,
     buffers: Buffers,
     /// What was read last, and what of the document before it was left.
     chunk: Bytes,
     /// Where in the chunk the next document begins.
     at: usize,
+    /// Up to where in the chunk no line break stands between two documents.
+    unbroken: usize,
+    /// Whether there may be lines: no line's end was looked for in vain.
+    lines: bool,
     /// Bytes of the stream before the chunk.
     offset: u64,
     /// Whether the stream ends with the chunk.
@@ -49,6 +58,8 @@ pub(super) struct Document {
     pub(super) range: Range<usize>,
     /// Taken apart; a bare list of conversations is a page.
     pub(super) envelope: Envelope,
+    /// Set if it is a page whose records have not been looked for: where in it their list seems to stand.
+    pub(super) list: Option<Range<usize>>,
 }
 
 impl Document {
@@ -56,6 +67,41 @@ impl Document {
     pub(super) fn body(&self) -> Bytes {
         self.chunk.slice(self.range.clone())
     }
+}
+
+/// Where the records stand in `text`, which was taken for one page by its looks.
+pub(super) fn records(text: &[u8]) -> Result<Vec<Range<usize>>> {
+    let mut records = Vec::new();
+    for (document, envelope) in apart(text)? {
+        if let Some(complaint) = &envelope.complaint {
+            return Err(Error::data(format!("an error answer, not a page: {complaint}")));
+        }
+        if envelope.is_page {
+            let at = document.start;
+            records.extend(envelope.records.into_iter().map(|record| record.start + at..record.end + at));
+        } else {
+            records.push(document);
+        }
+    }
+    Ok(records)
+}
+
+/// The documents of a text that begins with one.
+fn apart(text: &[u8]) -> Result<Vec<(Range<usize>, Envelope)>> {
+    if let Ok(envelope) = Envelope::of_saved(text) {
+        return Ok(vec![(0..text.len(), envelope)]);
+    }
+    let (mut documents, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        // Whatever has no end is refused as a whole.
+        let end = match Nesting::default().read(&text[at..]) {
+            Found::End(length) => at + length,
+            Found::Mismatch(_) | Found::Open => text.len(),
+        };
+        documents.push((at..end, Envelope::of_saved(&text[at..end])?));
+        at = end + blank(&text[end..]);
+    }
+    Ok(documents)
 }
 
 /// Reads `raw`, through gzip if it begins like gzip.
@@ -78,6 +124,8 @@ impl<R: Read> Documents<R> {
             buffers: Buffers::default(),
             chunk: Bytes::new(),
             at: 0,
+            unbroken: 0,
+            lines: true,
             offset: 0,
             ended: false,
             count: 0,
@@ -90,20 +138,25 @@ impl<R: Read> Documents<R> {
             return Ok(None);
         }
         self.count += 1;
-        if let Some(end) = self.line()?
-            && let Ok(envelope) = Envelope::of_saved(&self.chunk[self.at..end])
-        {
-            return Ok(Some(self.take(end, envelope)));
+        if let Some(end) = self.line()? {
+            let text = &self.chunk[self.at..end];
+            if let Some(list) = seeming_list(text) {
+                let envelope = Envelope { names_records: true, is_page: true, ..Envelope::default() };
+                return Ok(Some(self.take(end, envelope, Some(list))));
+            }
+            if let Ok(envelope) = Envelope::of_saved(text) {
+                return Ok(Some(self.take(end, envelope, None)));
+            }
         }
         let end = self.bracket()?;
         let envelope = Envelope::of_saved(&self.chunk[self.at..end]).context(|| format!("document {}", self.count))?;
-        Ok(Some(self.take(end, envelope)))
+        Ok(Some(self.take(end, envelope, None)))
     }
 
-    fn take(&mut self, end: usize, envelope: Envelope) -> Document {
+    fn take(&mut self, end: usize, envelope: Envelope, list: Option<Range<usize>>) -> Document {
         let range = self.at..end;
         self.at = end;
-        Document { chunk: self.chunk.clone(), range, envelope }
+        Document { chunk: self.chunk.clone(), range, envelope, list }
     }
 
     /// Goes to where the next document begins; `false` at the end of the stream.
@@ -124,20 +177,27 @@ impl<R: Read> Documents<R> {
     /// Where the document would end if it is a line, or some lines: at a line break that can only stand between two.
     fn line(&mut self) -> Result<Option<usize>> {
         loop {
-            let text = &self.chunk[self.at..];
-            let mut from = 0;
+            let text = &self.chunk[..];
+            let (mut from, mut unbroken) = (self.unbroken.max(self.at), text.len());
             while let Some(length) = memchr(b'\n', &text[from..]) {
-                let line = text[from..from + length].trim_ascii_end();
+                let at = from + length;
+                let line = text[self.at..at].trim_ascii_end();
                 let closed = matches!(line.last(), Some(b'}' | b']'));
-                let end = self.at + from + line.len();
-                from += length + blank(&text[from + length..]);
+                from = at + blank(&text[at..]);
                 match text.get(from) {
-                    Some(b'{' | b'[') if closed => return Ok(Some(end)),
-                    None if closed && self.ended => return Ok(Some(end)),
+                    Some(b'{' | b'[') if closed => {
+                        self.unbroken = at;
+                        return Ok(Some(self.at + line.len()));
+                    }
+                    None if closed && self.ended => return Ok(Some(self.at + line.len())),
+                    // What comes behind it decides.
+                    None => unbroken = at,
                     _ => {}
                 }
             }
-            if self.ended || text.len() > self.step {
+            self.unbroken = unbroken;
+            self.lines &= text.len() - self.at < LINE_STEPS * self.step;
+            if self.ended || !self.lines {
                 return Ok(None);
             }
             self.more()?;
@@ -181,6 +241,7 @@ impl<R: Read> Documents<R> {
         let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(unreadable)?;
         self.ended = read < wanted;
         self.offset = self.place();
+        self.unbroken = self.unbroken.saturating_sub(self.at);
         (self.chunk, self.at) = (self.buffers.filled(chunk), 0);
         Ok(())
     }
@@ -236,12 +297,18 @@ mod tests {
         }
     }
 
-    fn text_of(document: &Document) -> String {
-        String::from_utf8(document.body().to_vec()).unwrap()
+    /// What looks like one page may be several.
+    fn texts_of(document: &Document) -> Vec<String> {
+        let body = document.body();
+        let documents = match document.list {
+            Some(_) => apart(&body).unwrap(),
+            None => vec![(0..body.len(), document.envelope.clone())],
+        };
+        documents.into_iter().map(|(range, _)| String::from_utf8(body[range].to_vec()).unwrap()).collect()
     }
 
     fn documents(text: &'static str) -> Vec<String> {
-        Documents::new(Drip(text.as_bytes())).map(|d| text_of(&d.unwrap())).collect()
+        Documents::new(Drip(text.as_bytes())).flat_map(|d| texts_of(&d.unwrap())).collect()
     }
 
     #[test]
@@ -284,6 +351,24 @@ mod tests {
         assert_eq!(found, [2, 0]);
     }
 
+    #[test]
+    fn pages_in_one_line_have_all_their_records() {
+        let pages = r#"{"conversations":[{"a":1},{}]}[{"b":2}] {"c":3}{"entities":[{}]}"#;
+        let line: &'static str = format!("{pages}\n").leak();
+        let found: Vec<_> = Documents::new(line.as_bytes()).map(|d| d.unwrap().list).collect();
+        assert_eq!(found, [Some(17..pages.len() - 1)], "it looks like one");
+        let texts: Vec<_> = records(pages.as_bytes()).unwrap().into_iter().map(|record| &pages[record]).collect();
+        assert_eq!(texts, [r#"{"a":1}"#, "{}", r#"{"b":2}"#, r#"{"c":3}"#, "{}"]);
+        for (bad, why) in [
+            (r#"{"conversations":[{]}]}"#, "does not match"),
+            (r#"{"conversations":[{}]}{"message":"no","status":429}"#, "an error answer"),
+            (r#"{"conversations":[{}]}{"conversations":[{}]"#, "the text breaks off"),
+        ] {
+            let error = records(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn documents_are_cut_where_they_end(
@@ -298,7 +383,7 @@ mod tests {
             let texts: Vec<String> =
                 documents.iter().map(|(text, is_pretty)| if *is_pretty { pretty(text) } else { (*text).to_owned() }).collect();
             let stream: String = texts.iter().zip(&breaks).flat_map(|(text, space)| [text.as_str(), *space]).collect();
-            let found: Vec<String> = Documents::by(step, stream.as_bytes()).map(|d| text_of(&d.unwrap())).collect();
+            let found: Vec<String> = Documents::by(step, stream.as_bytes()).flat_map(|d| texts_of(&d.unwrap())).collect();
             prop_assert_eq!(found, texts);
         }
     }

@@ -10,12 +10,13 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::documents;
 use super::frontier::Frontier;
 use super::harvest::{Foreign, Harvest};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::flatten::batch::{DayBatch, PageRead};
-use crate::flatten::{Flattener, Sheet, last_activity};
+use crate::flatten::{Flattener, List, Sheet, last_activity};
 use crate::lake::day_rows::DayRows;
 use crate::memory::{Held, Leaving, Memory};
 use crate::plan::Slice;
@@ -73,6 +74,8 @@ struct Flattened {
     rows: Rows,
     /// What it brought of other days.
     foreign: Foreign,
+    /// Whether it was known before how many records it has.
+    counted: bool,
 }
 
 /// Which days' rows are wanted, and when.
@@ -127,6 +130,18 @@ pub(super) struct Gathered {
     pub(super) harvest: Harvest,
     /// Days that were left behind, and of which everything has come again since: what was left behind is void.
     pub(super) void: BTreeSet<Day>,
+}
+
+/// Reads the records of `page` into `sheet`. If nobody has looked for them yet, that is done as well: then they are
+/// known.
+fn read(flattener: &Flattener, sheet: &mut Sheet, page: &mut Page, wants: impl Fn(Day) -> bool) -> Result<PageRead> {
+    let Some(range) = page.list.take() else {
+        return flattener.read(sheet, page.chain, page.number, page.records(), wants);
+    };
+    let list = List { body: &page.body, range };
+    let (read, records) = flattener.read_list(sheet, (page.chain, page.number), list, documents::records, wants)?;
+    page.records = records;
+    Ok(read)
 }
 
 /// What the pages of one input became so far.
@@ -206,17 +221,19 @@ impl Workshop {
         let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
         loop {
             tokio::select! {
-                Some(done) = working.join_next() => self.collect(&mut gathering, done).await?,
+                Some(done) = working.join_next() => self.collect(&mut gathering, done, &seen).await?,
                 // Every page in work has a sheet: there shall be no more of them than benches.
                 delivery = pages.recv(), if working.len() <= self.pool.current_num_threads() => match delivery {
                     Some(Delivery::Asked { at }) => gathering.observed_at = Some(at),
                     Some(Delivery::Page(page)) => {
-                        seen(page.records.len() as u64);
+                        if page.list.is_none() {
+                            seen(page.records.len() as u64);
+                        }
                         self.start(&mut working, &mut gathering, page, owner).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
-                            self.collect(&mut gathering, done).await?;
+                            self.collect(&mut gathering, done, &seen).await?;
                         }
                         self.spill(&mut gathering).await?;
                         gathering.harvest.forget(chain);
@@ -229,7 +246,7 @@ impl Workshop {
             }
         }
         while let Some(done) = working.join_next().await {
-            self.collect(&mut gathering, done).await?;
+            self.collect(&mut gathering, done, &seen).await?;
         }
         // What is left is published at once.
         gathering.early = None;
@@ -248,7 +265,7 @@ impl Workshop {
         &self,
         working: &mut JoinSet<Result<Flattened>>,
         gathering: &mut Gathering<'_>,
-        page: Page,
+        mut page: Page,
         owner: Owner,
     ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
@@ -263,8 +280,8 @@ impl Workshop {
         // spawn_blocking around the pool: tokio's paused clock stands still while a blocking task runs.
         working.spawn_blocking(move || {
             let flattened = pool.install(move || {
-                let wants = |day| owner.wants(day);
-                let read = flattener.read(&mut open.sheet, page.chain, page.number, page.records(), wants);
+                let counted = page.list.is_none();
+                let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.wants(day));
                 let mut read = read.context(|| format!("page {}", page.number))?;
                 // What stays of a page must not keep all of it.
                 read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
@@ -273,7 +290,7 @@ impl Workshop {
                 open.days.extend(&read.days);
                 open.held.set(open.sheet.bytes());
                 let rows = if open.is_full(most) { Rows::Cut(open.cut(&flattener)?) } else { Rows::Open(open) };
-                Ok(Flattened { number, chain: page.chain, read, rows, foreign })
+                Ok(Flattened { number, chain: page.chain, read, rows, foreign, counted })
             });
             drop(bench);
             flattened
@@ -285,8 +302,12 @@ impl Workshop {
         &self,
         gathering: &mut Gathering<'_>,
         done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
+        seen: &impl Fn(u64),
     ) -> Result<()> {
         let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
+        if !done.counted {
+            seen(done.read.records);
+        }
         gathering.frontier.touched(done.chain, done.number, &done.read.days);
         gathering.harvest.saw(done.chain, done.read, done.foreign);
         match done.rows {

@@ -52,12 +52,14 @@ impl<'c> Placed<'c> {
         self.values == self.len
     }
 
-    /// Each value with the row that it comes to stand in.
-    fn each(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let rows = self.rows;
-        self.parts.iter().flat_map(move |(values, shift)| {
-            values.clone().map(move |value| (value, rows[value].wrapping_add(*shift) as usize))
-        })
+    /// Each of the taken ones of `values` with the row that it comes to stand in.
+    #[inline(always)]
+    fn each<T: Copy>(&self, values: &[T], mut to: impl FnMut(usize, T)) {
+        for (part, shift) in &self.parts {
+            for (row, value) in self.rows[part.clone()].iter().zip(&values[part.clone()]) {
+                to(row.wrapping_add(*shift) as usize, *value);
+            }
+        }
     }
 
     fn nulls(&self) -> Option<NullBuffer> {
@@ -65,9 +67,7 @@ impl<'c> Placed<'c> {
             return None;
         }
         let mut bits = vec![0_u8; self.len.div_ceil(8)];
-        for (_, row) in self.each() {
-            bits[row / 8] |= 1 << (row % 8);
-        }
+        self.each(self.rows, |row, _| bits[row / 8] |= 1 << (row % 8));
         Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, self.len)))
     }
 
@@ -78,9 +78,7 @@ impl<'c> Placed<'c> {
             return taken;
         }
         let mut taken = vec![T::default(); self.len];
-        for (value, row) in self.each() {
-            taken[row] = values[value];
-        }
+        self.each(values, |row, value| taken[row] = value);
         taken
     }
 
@@ -95,7 +93,8 @@ impl<'c> Placed<'c> {
         for (part, shift) in &self.parts {
             let start = end(part.start);
             let shifted = total - start;
-            let offset = |&end: &E| (end.into() + shifted) as i32;
+            // What comes last is checked below, and the others are less.
+            let offset = |&end: &E| end.into().wrapping_add(shifted) as i32;
             if self.is_full() {
                 offsets.extend(ends[part.clone()].iter().map(offset));
             } else {

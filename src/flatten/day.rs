@@ -81,8 +81,13 @@ impl<'s> Taken<'s> {
             Output::Ordinal(above) => {
                 let ordinals = Arc::clone(self.ordinals.entry(above).or_insert_with(|| {
                     let all = &self.from.tables[above].ordinals;
-                    let own = self.spans[above].iter().flat_map(|span| &all[span.start as usize..span.end as usize]);
-                    Arc::new(own.map(|&ordinal| i64::from(ordinal)).collect::<Int64Array>())
+                    let mut own = Vec::with_capacity(self.spans[above].iter().map(ExactSizeIterator::len).sum());
+                    for span in &self.spans[above] {
+                        own.extend(
+                            all[span.start as usize..span.end as usize].iter().map(|&ordinal| i64::from(ordinal)),
+                        );
+                    }
+                    Arc::new(Int64Array::from(own))
                 }));
                 if above == table { Ok(Some(ordinals)) } else { self.repeated(table, above, &ordinals) }
             }
@@ -127,10 +132,11 @@ impl<'s> Taken<'s> {
         let parent = self.plan.tables[table].parent;
         let keys: Keys = if parent == above {
             let mut keys = Vec::with_capacity(self.len(table));
-            let mut base = 0;
+            let mut base = 0_u32;
             for (rows, parents) in self.spans[table].iter().zip(&self.spans[parent]) {
                 let all = &self.from.tables[table].parents[rows.start as usize..rows.end as usize];
-                keys.extend(all.iter().map(|row| row - parents.start + base));
+                let shift = base.wrapping_sub(parents.start);
+                keys.extend(all.iter().map(|row| row.wrapping_add(shift)));
                 base += parents.end - parents.start;
             }
             keys.into()

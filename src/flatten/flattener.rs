@@ -1,20 +1,19 @@
 //! Pages of records become batches by owner day.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::batch::{BadReason, BadRecord, DayBatch, FlatPage, PageRead, Position, RecordKey};
+use super::batch::{BadReason, DayBatch, FlatPage, PageRead, Position};
 use super::buffers::Column;
 use super::catalog::Catalog;
 use super::compile::compile;
-use super::cursor::{Cursor, is_too_deep};
+use super::intake::{Intake, List};
 use super::plan::Plan;
-use super::reader::{Reader, Stop, is_value, start};
-use super::rewrite;
 use super::scratch::Scratch;
 use super::sheet::Sheet;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::time::Day;
 
 /// Flattens pages into the tables of a catalog. Compiled once, shared by all threads.
@@ -63,15 +62,35 @@ impl Flattener {
         records: impl Iterator<Item = Bytes>,
         wanted: impl Fn(Day) -> bool,
     ) -> Result<PageRead> {
-        let owner = |scratch: &Scratch| {
-            let start = self.plan.start.and_then(|column| match &scratch.columns[column] {
-                Column::Timestamp(starts) => starts.last(scratch.tables[0].rows - 1),
-                _ => None,
-            });
-            let start = start.ok_or(BadReason::NoStart)?;
-            Ok((Day::of_micros(start).ok_or(BadReason::NoStart)?, start))
-        };
-        self.page(sheet, chain, page, records, owner, wanted)
+        let mut intake = self.intake(sheet, chain, page, |scratch: &Scratch| self.owner(scratch), wanted);
+        intake.all(records)?;
+        Ok(intake.done())
+    }
+
+    /// Like [`Flattener::read`] of the records in `list`, a list that is read where it stands: its records are told
+    /// apart while they become rows. Where it is not plainly JSON, `cut` says where each of its records stands. Returns
+    /// that of all of them, too.
+    ///
+    /// # Errors
+    /// Like [`Flattener::read`], and those of `cut`.
+    pub fn read_list(
+        &self,
+        sheet: &mut Sheet,
+        (chain, page): (u32, u32),
+        list: List<'_>,
+        cut: impl FnOnce(&[u8]) -> Result<Vec<Range<usize>>>,
+        wanted: impl Fn(Day) -> bool,
+    ) -> Result<(PageRead, Vec<Range<usize>>)> {
+        let mut intake = self.intake(sheet, chain, page, |scratch: &Scratch| self.owner(scratch), wanted);
+        let mut records = Vec::new();
+        if !intake.list(&list, &mut records)? {
+            let all = cut(list.body)?;
+            let rest = all.strip_prefix(records.as_slice());
+            let rest = rest.ok_or_else(|| Error::bug("records were told apart in two ways"))?;
+            intake.all(rest.iter().map(|range| list.body.slice(range.clone())))?;
+            records = all;
+        }
+        Ok((intake.done(), records))
     }
 
     /// Hands out the records of `sheet`, by day.
@@ -105,8 +124,9 @@ impl Flattener {
     pub fn snapshot(&self, day: Day, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
         let start = day.start().timestamp_micros();
         let mut sheet = self.sheet();
-        let owner = |_: &Scratch| Ok((day, start));
-        let PageRead { bad, unknown, .. } = self.page(&mut sheet, chain, page, records, owner, |_| true)?;
+        let mut intake = self.intake(&mut sheet, chain, page, |_: &Scratch| Ok((day, start)), |_| true);
+        intake.all(records)?;
+        let PageRead { bad, unknown, .. } = intake.done();
         Ok(FlatPage { days: self.cut(sheet)?, bad, unknown })
     }
 
@@ -114,81 +134,32 @@ impl Flattener {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads records into `sheet`, each with the day that `owner` gives it to and its place in the day's order.
-    fn page(
-        &self,
-        sheet: &mut Sheet,
+    fn intake<'i, O, W>(
+        &'i self,
+        sheet: &'i mut Sheet,
         chain: u32,
         page: u32,
-        records: impl Iterator<Item = Bytes>,
-        owner: impl Fn(&Scratch) -> Result<(Day, i64), BadReason>,
-        wanted: impl Fn(Day) -> bool,
-    ) -> Result<PageRead> {
-        let Sheet { scratch, keys, text } = sheet;
-        let mut read = PageRead::default();
-        for (index, raw) in (0..).zip(records) {
-            *text += raw.len();
-            if *text > i32::MAX as usize {
-                return Err(Error::data("pages have more than 2 GiB").hint("ask for smaller pages"));
-            }
-            let position = Position { chain, page, index };
-            let key = self.record(&raw, scratch).and_then(|()| {
-                let id = self.id(scratch)?;
-                let (day, start) = owner(scratch)?;
-                Ok((day, RecordKey { start, id, position }))
-            });
-            match key {
-                Ok((day, key)) if wanted(day) => {
-                    scratch.keep();
-                    read.days.insert(day);
-                    keys.push((day, key));
-                }
-                Ok((day, _)) => {
-                    scratch.pass(&self.plan);
-                    read.unwanted.push((day, index));
-                }
-                Err(reason) => {
-                    scratch.forget(&self.plan);
-                    read.bad.push(BadRecord { position, reason, raw });
-                }
-            }
-            read.records += 1;
+        owner: O,
+        wanted: W,
+    ) -> Intake<'i, O, W> {
+        Intake {
+            plan: &self.plan,
+            sheet,
+            at: Position { chain, page, index: 0 },
+            owner,
+            wanted,
+            read: PageRead::default(),
         }
-        read.unknown = scratch.unknown.take();
-        Ok(read)
     }
 
-    /// Writes the rows of one record behind those of the others.
-    fn record(&self, raw: &[u8], scratch: &mut Scratch) -> Result<(), BadReason> {
-        let text = start(raw);
-        let broken = |text| if is_too_deep(text) { BadReason::TooDeep } else { BadReason::NotJson };
-        if simdutf8::basic::from_utf8(text).is_err() {
-            return Err(broken(text));
-        }
-        let mut cursor = Cursor::new(text);
-        if cursor.space() != b'{' {
-            return Err(if is_value(text) { BadReason::NotObject } else { broken(text) });
-        }
-        let stop = match Reader::record(&self.plan, cursor, scratch) {
-            Err(Stop::Twins) => {
-                scratch.forget(&self.plan);
-                let mut once = Vec::with_capacity(text.len());
-                rewrite::value(&mut cursor, &mut once)
-                    .and_then(|()| cursor.end())
-                    .map_err(Stop::from)
-                    .and_then(|()| Reader::record(&self.plan, Cursor::new(&once), scratch))
-            }
-            read => read,
-        };
-        stop.map_err(|_| broken(text))
-    }
-
-    fn id(&self, scratch: &Scratch) -> Result<Box<str>, BadReason> {
-        let id = match &scratch.columns[self.plan.id] {
-            Column::String(ids) => ids.last().filter(|&(row, id)| row + 1 == scratch.tables[0].rows && !id.is_empty()),
+    /// The day that owns the record read last, and its start.
+    fn owner(&self, scratch: &Scratch) -> Result<(Day, i64), BadReason> {
+        let start = self.plan.start.and_then(|column| match &scratch.columns[column] {
+            Column::Timestamp(starts) => starts.last(scratch.tables[0].rows - 1),
             _ => None,
-        };
-        id.and_then(|(_, id)| std::str::from_utf8(id).ok()).map(Into::into).ok_or(BadReason::NoId)
+        });
+        let start = start.ok_or(BadReason::NoStart)?;
+        Ok((Day::of_micros(start).ok_or(BadReason::NoStart)?, start))
     }
 }
 

@@ -4,20 +4,28 @@
 /// A fixed set of names, each with its place in the order they were given.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    names: Vec<Box<[u8]>>,
+    names: Vec<(Ends, Box<[u8]>)>,
     /// Open addressing: a place + 1 each, 0 is none. At least half of the slots are free.
     slots: Vec<u16>,
     shift: u32,
 }
 
+/// The first and the last bytes of a name, and its length. They are all there is to a name of up to 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
 impl Keys {
     /// `None` when there are too many.
     pub(super) fn new<'n>(names: impl Iterator<Item = &'n str>) -> Option<Keys> {
-        let names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
+        let names: Vec<_> = names.map(|name| (Ends::of(name.as_bytes()), name.as_bytes().into())).collect();
         let size = (names.len() * 4).next_power_of_two().max(2);
         let mut keys = Keys { slots: vec![0; size], shift: 64 - size.trailing_zeros(), names: Vec::new() };
-        for (place, name) in (1..).zip(&names) {
-            let mut slot = keys.slot(name);
+        for (place, (ends, _)) in (1..).zip(&names) {
+            let mut slot = ends.slot(keys.shift);
             while keys.slots[slot] != 0 {
                 slot = (slot + 1) & (size - 1);
             }
@@ -34,24 +42,33 @@ impl Keys {
     /// The place of `name`.
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
-        let mut slot = self.slot(name);
+        let ends = Ends::of(name);
+        let mut slot = ends.slot(self.shift);
         loop {
             let place = usize::from(self.slots[slot]).checked_sub(1)?;
-            if *self.names[place] == *name {
+            let (known, whole) = &self.names[place];
+            if *known == ends && (ends.length <= 16 || **whole == *name) {
                 return Some(place);
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
     }
+}
 
+impl Ends {
     #[inline]
-    fn slot(&self, name: &[u8]) -> usize {
+    fn of(name: &[u8]) -> Ends {
         let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
             (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
             _ => (name.iter().fold(0, |so_far, &byte| so_far << 8 | u64::from(byte)), 0),
         };
-        let mixed = (first ^ last.rotate_left(23)).wrapping_add(name.len() as u64);
-        (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+        Ends { first, last, length: name.len() }
+    }
+
+    #[inline]
+    fn slot(&self, shift: u32) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(23)).wrapping_add(self.length as u64);
+        (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift) as usize
     }
 }
 

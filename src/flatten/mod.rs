@@ -25,8 +25,8 @@
 //! carries each value to its place in the `scratch`: its column in `buffers` (`values` says which it takes, `dates`
 //! how timestamps are read), the `folds` of the metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes
 //! into `extra`; `unknown` counts them. Of what has grown there `day` hands out the rows that a day owns, as the
-//! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page, or of several that share a
-//! `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something last happened in a
+//! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page (their `intake`), or of
+//! several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something last happened in a
 //! record that is not kept.
 //!
 //! A text is read once and nothing is built that is not kept. What makes it fast: the next field is guessed from the
@@ -53,6 +53,7 @@ mod dates;
 mod day;
 mod flattener;
 mod folds;
+mod intake;
 mod keys;
 mod leftovers;
 mod plan;
@@ -67,5 +68,6 @@ mod values;
 pub use activity::last_activity;
 pub use catalog::Catalog;
 pub use flattener::Flattener;
+pub use intake::List;
 pub use sheet::Sheet;
 pub use unknown::is_name;

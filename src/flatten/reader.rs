@@ -45,12 +45,13 @@ pub(super) struct Row<'p> {
 }
 
 impl<'p, 'a> Reader<'p, 'a, '_> {
-    /// Writes all rows of the object that is the whole text at `cursor`. What has been written when it stops is to be
-    /// taken back.
-    pub(super) fn record(plan: &'p Plan, cursor: Cursor<'a>, to: &mut Scratch) -> Result<()> {
-        let mut reader = Reader { plan, cursor, to };
+    /// Writes all rows of the object at `cursor`, and passes it. What has been written when it stops is to be taken
+    /// back.
+    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch) -> Result<()> {
+        let mut reader = Reader { plan, cursor: *cursor, to };
         reader.row(0, 0, 0)?;
-        Ok(reader.cursor.end()?)
+        *cursor = reader.cursor;
+        Ok(())
     }
 
     /// Writes the row of the object here and all rows below it.
@@ -106,22 +107,34 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     /// Passes a field's name; which of the node's fields it is.
     #[inline(always)]
     fn name(&mut self, node: &Node, before: usize) -> Result<Option<usize>> {
-        let guess = usize::from(self.to.guesses[before]);
-        if let Some(field) = node.fields.get(guess)
-            && let Some(length) = field.literal.begins(self.cursor.rest())
-        {
-            self.cursor.pass(length);
-            self.cursor.space();
-            return Ok(Some(guess));
+        let [last, other] = self.to.guesses[before];
+        if self.is(node, last) {
+            return Ok(Some(last.into()));
+        }
+        if self.is(node, other) {
+            self.to.guesses[before] = [other, last];
+            return Ok(Some(other.into()));
         }
         self.search(node, before)
+    }
+
+    /// Passes a field's name if it is that of the field at `place`.
+    #[inline(always)]
+    fn is(&mut self, node: &Node, place: u16) -> bool {
+        let field = node.fields.get(usize::from(place));
+        let length = field.and_then(|field| field.literal.begins(self.cursor.rest()));
+        if let Some(length) = length {
+            self.cursor.pass(length);
+            self.cursor.space();
+        }
+        length.is_some()
     }
 
     fn search(&mut self, node: &Node, before: usize) -> Result<Option<usize>> {
         let name = self.cursor.key()?;
         let found = if name.escaped { node.keys.find(&name.decoded()) } else { node.keys.find(name.raw) };
         if let Some(place) = found {
-            self.to.guesses[before] = place as u16;
+            self.to.guesses[before] = [place as u16, self.to.guesses[before][0]];
         }
         Ok(found)
     }

@@ -19,8 +19,8 @@ pub(super) struct Scratch {
     /// The open row of each table with metrics.
     pub(super) folds: Vec<Folds>,
     pub(super) unknown: Unknown,
-    /// The field that was seen last behind each field of each object.
-    pub(super) guesses: Vec<u16>,
+    /// The fields that were seen last behind each field of each object, the very last first.
+    pub(super) guesses: Vec<[u16; 2]>,
     pub(super) dates: Dates,
     /// Of the open rows: what found no column.
     pub(super) left: Vec<Left>,
@@ -64,7 +64,7 @@ impl Scratch {
             tables: plan.tables.iter().map(|_| Grown::default()).collect(),
             folds: plan.tables.iter().map(|table| Folds::new(table.metrics.as_ref())).collect(),
             unknown: Unknown::default(),
-            guesses: vec![0; guesses],
+            guesses: vec![[0; 2]; guesses],
             dates: Dates::default(),
             left: Vec::new(),
             candidates: Vec::new(),

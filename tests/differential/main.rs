@@ -13,12 +13,14 @@ mod dice;
 mod records;
 mod ruin;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use convlake::flatten::batch::{FlatPage, Position};
-use convlake::flatten::{Catalog, Flattener};
+use convlake::api::envelope::Envelope;
+use convlake::flatten::batch::{FlatPage, PageRead, Position};
+use convlake::flatten::{Catalog, Flattener, List, Sheet};
 use convlake::time::Day;
 
 use dice::Dice;
@@ -49,12 +51,23 @@ impl Pair {
         difference(&fast.unwrap(), &plain.unwrap())
     }
 
+    /// One page, as a list that is read where it stands if that can be.
+    fn read(&self, sheet: &mut Sheet, page: u32, records: &[Bytes]) -> PageRead {
+        let Some((body, ranges)) = listed(records) else {
+            return self.fast.read(sheet, 7, page, records.iter().cloned(), |_| true).unwrap();
+        };
+        let list = List { body: &body, range: 0..body.len() };
+        let (read, found) = self.fast.read_list(sheet, (7, page), list, |_| Ok(ranges.clone()), |_| true).unwrap();
+        assert_eq!(found, ranges);
+        read
+    }
+
     /// The records as pages of two that are handed out together, with the positions that they have on one page.
     fn in_one_sheet(&self, records: impl Iterator<Item = Bytes>) -> FlatPage {
         let (mut sheet, mut all) = (self.fast.sheet(), FlatPage::default());
         let records: Vec<Bytes> = records.collect();
         for (page, records) in (0..).zip(records.chunks(2)) {
-            let read = self.fast.read(&mut sheet, 7, page, records.iter().cloned(), |_| true).unwrap();
+            let read = self.read(&mut sheet, page, records);
             assert_eq!((read.records, read.unwanted.len()), (records.len() as u64, 0));
             all.bad.extend(read.bad);
             read.unknown.into_iter().for_each(|(path, count)| *all.unknown.entry(path).or_default() += count);
@@ -66,6 +79,21 @@ impl Pair {
         }
         all
     }
+}
+
+/// The records as one list, and where in it they stand, if they can be told apart there.
+fn listed(records: &[Bytes]) -> Option<(Bytes, Vec<Range<usize>>)> {
+    let (mut body, mut ranges) = (b"[".to_vec(), Vec::new());
+    for record in records {
+        let start = body.len();
+        body.extend_from_slice(record);
+        ranges.push(start..body.len());
+        body.push(b',');
+    }
+    body.pop();
+    body.push(b']');
+    let found = Envelope::of_saved(&body).ok()?.records;
+    (found == ranges).then(|| (body.into(), ranges))
 }
 
 fn difference(fast: &FlatPage, plain: &FlatPage) -> Option<String> {

@@ -129,7 +129,8 @@ impl Chain<'_> {
     /// Hands a page on.
     pub(super) async fn deliver(&self, number: u32, received: Received) -> Result<()> {
         let Received { envelope, body, .. } = received;
-        self.send(Delivery::Page(Page { chain: self.ordinal, number, body, records: envelope.records })).await
+        self.send(Delivery::Page(Page { chain: self.ordinal, number, body, records: envelope.records, list: None }))
+            .await
     }
 
     /// Sets aside the only record of a page that is too large: what is kept is where it stood, and its id if that came
