@@ -13,7 +13,7 @@ use super::intake::{Intake, List};
 use super::plan::Plan;
 use super::scratch::Scratch;
 use super::sheet::Sheet;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Day;
 
 /// Flattens pages into the tables of a catalog. Compiled once, shared by all threads.
