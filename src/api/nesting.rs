@@ -1,8 +1,8 @@
 //! Where the outermost bracket of a JSON text closes, found 64 bytes at a time.
 //!
 //! Every byte of every page from the API passes here once before it is parsed, so that a record which no parser takes
-//! can still be cut out; of saved pages only those with such a record do. Quotes become a bit mask; what lies between two of them is text, and of what does not only brackets are
-//! looked at.
+//! can still be cut out; of saved pages only those with such a record do. Quotes become a bit mask; what lies between two
+//! of them is text, and of what does not only brackets are looked at.
 
 use wide::u8x16;
 

@@ -31,7 +31,7 @@ impl Page {
 /// What a fetch of one slice delivers, in order of arrival.
 #[derive(Debug)]
 pub enum Delivery {
-    /// When the source was asked, by its own clock: the pages are as old as that. Comes once, with the first of them.
+    /// When the source was asked, by its own clock: the pages are as old as that. Comes once, beside the first of them.
     Asked {
         /// The moment.
         at: Timestamp,

@@ -2,10 +2,12 @@
 //! all processors, and each day published as soon as its slice is complete.
 //!
 //! ```text
-//! window ─▶ slice ─▶ api::fetch ─(bounded channel)─▶ Workshop::gather ─▶ Harvest ─▶ lake::publish, day by day
+//! window ─▶ slice ─▶ api::fetch ─(bounded channel)─▶ Workshop::gather ─▶ Harvest ─▶ lake::publish, days together
+//!                                                        └─ days that are left behind ─▶ drafts ─┘
 //! ```
-//! `pipeline` is that way. What goes through it is a set of days: a range without what an interrupted run had done
-//! (`resume`), or what is due (`sync`).
+//! `pipeline` is that way up to the end of a slice, `complete` the rest; which days its pages have left behind, the
+//! `frontier` says, and those are encoded `ahead`. What goes through is a set of days: a range without what an interrupted
+//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages.
 
 mod ahead;
 mod buffers;

@@ -26,8 +26,8 @@
 //! how timestamps are read), the `folds` of the metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes
 //! into `extra`; `unknown` counts them. Of what has grown there `day` hands out the rows that a day owns, as the
 //! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page (their `intake`), or of
-//! several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something last happened in a
-//! record that is not kept.
+//! several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something
+//! last happened in a record that is not kept.
 //!
 //! A text is read once and nothing is built that is not kept. What makes it fast: the next field is guessed from the
 //! last time and compared whole; strings are passed sixteen bytes at a time; a column takes a value and its row, so that

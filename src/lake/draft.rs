@@ -1,7 +1,7 @@
 //! A day's rows, encoded before it is decided whether they are published.
 //!
 //! What a day is depends on its records, on the part of it that is covered and on what is to be forgotten. While these
-//! stay the same so does the draft, however often the day is looked at; and a day that a long input has left behind
+//! stay the same so does the draft, however often the day is looked at; and a day that its input has left behind
 //! can be drafted while the rest is read, so that its rows need no memory.
 
 use std::collections::HashSet;
