@@ -162,7 +162,7 @@ pub(super) struct LakeArgs {
         value_delimiter = ','
     )]
     pub(super) excluded: Vec<String>,
-    /// Memory for pages and rows in flight, in MiB; rows beyond it wait on disk
+    /// Memory for pages and rows in flight and for encoding them, in MiB; rows beyond it wait on disk
     #[arg(long, env = "CONVLAKE_MEMORY", value_name = "MIB", default_value_t = MEMORY_MIB)]
     pub(super) memory: usize,
     /// Percent of a slice (and at least 10 records) that may be unreadable before the slice fails
