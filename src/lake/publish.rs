@@ -121,8 +121,8 @@ impl Run {
             let made = drafted.filter(|drafted| !observation.came_with(drafted));
             // A day in doubt comes again, with what it came with and a second fetch.
             let is_done = !matches!(outcome, Ok(Outcome::NeedsConfirmation { .. }));
-            let spent = made.iter().chain(observation.drafted.iter().filter(|_| is_done));
-            let discarded = spent.map(|drafted| self.discard_draft(drafted)).collect::<Result<()>>();
+            let mut spent = made.iter().chain(observation.drafted.iter().filter(|_| is_done));
+            let discarded = spent.try_for_each(|drafted| self.discard_draft(drafted));
             discarded.and(outcome).context(|| format!("day {}", observation.day))
         });
         ended.collect()

@@ -204,10 +204,11 @@ impl Walk<'_> {
 
     /// Takes note of when the first answer was given.
     pub(super) async fn observed(&mut self, at: Timestamp) -> Result<()> {
-        match self.observed_at.replace(at) {
-            None => self.chain.send(Delivery::Asked { at }).await,
-            first => Ok(self.observed_at = first),
+        if self.observed_at.is_some() {
+            return Ok(());
         }
+        self.observed_at = Some(at);
+        self.chain.send(Delivery::Asked { at }).await
     }
 
     /// Counts pages that are being delivered.
