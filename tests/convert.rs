@@ -278,6 +278,18 @@ fn what_is_cut_off_or_no_json_is_refused_and_nothing_is_published() {
 }
 
 #[test]
+fn a_page_that_is_broken_in_its_middle_is_named() {
+    let all = conversations("2025-06-01");
+    // Only a bracket too many keeps its records from being told apart.
+    let broken = page(&all).replacen("\"participants\":[", "\"participants\":[}", 1);
+    let convlake = Convlake::new();
+    save(&convlake, "good", page(&all));
+    save(&convlake, "broken", format!("{}\n{broken}\n", page(&all[..3])));
+    let run = convert(&convlake, "lake", &["good", "broken"]);
+    assert_refused(&run, &convlake.lake(), "page 2 of input 2");
+}
+
+#[test]
 fn fewer_conversations_than_the_lake_holds_are_refused_unless_it_is_meant() {
     let all = conversations("2025-06-01");
     let convlake = Convlake::new();

@@ -88,6 +88,14 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    /// Where `page` is, for errors.
+    fn place(&self, page: &Page) -> String {
+        match self.slice {
+            Some(_) => format!("page {}", page.number),
+            None => format!("page {} of input {}", page.number, page.chain + 1),
+        }
+    }
+
     fn wants(&self, day: Day) -> bool {
         self.slice.is_none_or(|slice| slice.owns(day))
     }
@@ -282,7 +290,7 @@ impl Workshop {
             let flattened = pool.install(move || {
                 let counted = page.list.is_none();
                 let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.wants(day));
-                let mut read = read.context(|| format!("page {}", page.number))?;
+                let mut read = read.context(|| owner.place(&page))?;
                 // What stays of a page must not keep all of it.
                 read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
                 let foreign = owner.foreign(&read, &page);
