@@ -280,7 +280,9 @@ pub(crate) fn a_long_ledger_is_merged(kind: Kind) {
     }
     subject.export(&WORLD.late, &[]);
     let records: Vec<_> = subject.control().into_iter().filter(|key| key.contains("/ledger/")).collect();
-    assert_eq!(records.len(), 1 + DAYS, "one merged, and one for each day of the last run: {records:?}");
+    // On a disk the days of a slice are recorded together, in a bucket each alone.
+    let last_run = if kind == Kind::Disk { 1 } else { DAYS };
+    assert_eq!(records.len(), 1 + last_run, "one merged, and those of the last run: {records:?}");
     subject.assert_equal(&WORLD.after);
 
     let merged = records.iter().find(|key| key.contains("merged-")).expect("a merged record");
