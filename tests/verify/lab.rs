@@ -100,14 +100,18 @@ impl Lab {
     pub(crate) fn receipt(&self, day: &str, change: impl Fn(&mut Value)) {
         let path = self.record(day);
         let mut record: Value = serde_json::from_str(&read(&path)).unwrap();
-        change(&mut record["receipts"][0]);
+        let receipts = record["receipts"].as_array_mut().unwrap();
+        change(receipts.iter_mut().find(|receipt| receipt["day"] == day).unwrap());
         write(&path, &record.to_string());
     }
 
-    /// The ledger's record of a day.
+    /// The ledger's record of a day, and of those that were published together with it.
     pub(crate) fn record(&self, day: &str) -> PathBuf {
         let records = files(&self.lake().join("_convlake/ledger")).into_keys();
-        let of_day = |path: &PathBuf| serde_json::from_str::<Value>(&read(path)).unwrap()["receipts"][0]["day"] == day;
+        let of_day = |path: &PathBuf| {
+            let record: Value = serde_json::from_str(&read(path)).unwrap();
+            record["receipts"].as_array().is_some_and(|receipts| receipts.iter().any(|receipt| receipt["day"] == day))
+        };
         records.into_iter().find(of_day).expect("a record")
     }
 
