@@ -59,20 +59,20 @@ async fn results_that_expire_or_get_lost_in_the_middle_start_again() {
 
 #[tokio::test(start_paused = true)]
 async fn days_that_were_encoded_before_their_job_was_lost_are_void() {
-    // 25 pages a day: the first days are left behind long before page 100.
-    let script = r#"{"endpoint": "results", "page": 100, "nth": 1, "action": {"job": {"fate": "lost"}}}"#;
+    // Ten pages a day, each of which is handed out at once: the first days are left behind long before page 45.
+    let script = r#"{"endpoint": "results", "page": 45, "nth": 1, "action": {"job": {"fate": "lost"}}}"#;
     let (from, to) = ("2025-01-01", "2025-01-06");
     for lost in [false, true] {
         let faults = faulty(if lost { script } else { "" }).faults;
-        let org = Org::new(SimulatorSettings { faults, ..sound(100) }, NOW);
+        let org = Org::new(SimulatorSettings { faults, ..sound(640) }, NOW);
         let mut ask = org.ask("jobs", from, to);
-        ask.api.wanted.page_size = Some(4);
+        ask.api.wanted.page_size = Some(64);
         let report = org.run(ask).await;
         assert_eq!(org.simulator.counts().of(Endpoint::Submit), if lost { 2 } else { 1 });
         assert_eq!(org.said("the slice starts again"), usize::from(lost));
         assert_eq!(org.said("encoded ahead") > 5, lost, "five days, and some of them twice");
         org.assert_complete(&report, from, to);
-        assert_eq!((report.totals.duplicates, report.totals.conversations), (0, 500));
+        assert_eq!((report.totals.duplicates, report.totals.conversations), (0, 3200));
         let staged = files(&org.lake().join("_convlake/staging")).into_keys().filter(|file| file.ends_with(".part"));
         assert_eq!(staged.count(), 0);
     }
