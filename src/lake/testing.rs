@@ -6,8 +6,11 @@ use arrow::array::{
     ArrayRef, Int64Array, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray,
     StringBuilder, TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use proptest::prelude::*;
 use serde_json::Map;
 use uuid::Uuid;
@@ -28,6 +31,18 @@ pub(crate) fn day(text: &str) -> Day {
 
 pub(crate) fn at(text: &str) -> Timestamp {
     parse_timestamp(text).unwrap()
+}
+
+/// The rows of an encoded file.
+pub(crate) fn read(file: &Bytes) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap().build().unwrap();
+    let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
+    concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+/// What its footer and its page index say.
+pub(crate) fn metadata(file: &Bytes) -> ParquetMetaData {
+    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(file).unwrap()
 }
 
 /// A receipt of a whole day with one file.

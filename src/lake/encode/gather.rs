@@ -132,11 +132,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{BooleanArray, Float64Array, Int64Builder, ListBuilder, RecordBatch, StringBuilder};
-    use arrow::compute::concat_batches;
     use arrow::datatypes::{Field, Schema};
     use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
     use parquet::file::statistics::Statistics;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -147,7 +144,7 @@ mod tests {
     use crate::lake::encode::row_group::Piece;
     use crate::lake::encode::{self, Label};
     use crate::lake::layout::{RunId, TableName};
-    use crate::lake::testing::{at, day};
+    use crate::lake::testing::{at, day, metadata, read};
 
     /// A list of which items may be null, and what else a row has.
     type Row = (Option<Vec<Option<i64>>>, Option<f64>, Option<bool>);
@@ -182,16 +179,6 @@ mod tests {
         let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
         let pieces = (0..rows.len()).step_by(cut).map(|from| Ok(piece(from)));
         encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
-    }
-
-    fn read(bytes: &Bytes) -> RecordBatch {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
-        let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
-        concat_batches(&batches[0].schema(), &batches).unwrap()
-    }
-
-    fn metadata(bytes: &Bytes) -> ParquetMetaData {
-        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
     }
 
     proptest! {

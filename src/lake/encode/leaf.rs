@@ -211,12 +211,10 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
-    use arrow::compute::{cast, concat_batches};
+    use arrow::compute::cast;
     use arrow::datatypes::{DataType, Field, Schema};
     use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::page_index::RowGroupPageIndex;
-    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -226,7 +224,7 @@ mod tests {
     use crate::lake::encode::row_group::Piece;
     use crate::lake::encode::{self, Label};
     use crate::lake::layout::{RunId, TableName};
-    use crate::lake::testing::{at, day};
+    use crate::lake::testing::{at, day, metadata, read};
 
     type Row = (Option<i64>, Option<String>);
 
@@ -267,16 +265,6 @@ mod tests {
         let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
         let pieces = (0..rows.len()).step_by(cut).map(piece);
         encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
-    }
-
-    fn read(bytes: &Bytes) -> RecordBatch {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
-        let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
-        concat_batches(&batches[0].schema(), &batches).unwrap()
-    }
-
-    fn metadata(bytes: &Bytes) -> ParquetMetaData {
-        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
     }
 
     /// The least and the greatest of a chunk and of each of its pages, as the file says.

@@ -59,12 +59,11 @@ fn rows(runs: &[Run<'_>]) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-    use arrow::compute::{cast, concat_batches};
+    use arrow::array::{ArrayRef, AsArray, StringArray};
+    use arrow::compute::cast;
     use arrow::datatypes::{DataType, Field, Schema};
     use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use parquet::file::metadata::ParquetMetaData;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -74,7 +73,7 @@ mod tests {
     use crate::lake::encode::row_group::{Piece, ROW_GROUP_ROWS};
     use crate::lake::encode::{self, Label};
     use crate::lake::layout::{RunId, TableName};
-    use crate::lake::testing::{at, day};
+    use crate::lake::testing::{at, day, metadata, read};
 
     type Row = Option<String>;
 
@@ -115,16 +114,6 @@ mod tests {
 
     fn whole(rows: &[Row]) -> Bytes {
         file(rows, [(rows.len(), 0)].into_iter()).1
-    }
-
-    fn read(bytes: &Bytes) -> RecordBatch {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
-        let batches: Vec<_> = reader.map(|batch| batch.unwrap()).collect();
-        concat_batches(&batches[0].schema(), &batches).unwrap()
-    }
-
-    fn metadata(bytes: &Bytes) -> ParquetMetaData {
-        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
     }
 
     fn is_dictionary(metadata: &ParquetMetaData, group: usize) -> [bool; 2] {
