@@ -148,9 +148,10 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
             if known.count > deepest && can_split(chain.part) {
                 return Err(too_many(chain));
             }
-            if let Some(said) = &page.said {
-                walk.note(said).await?;
-            }
+        }
+        // Of the first page nothing is heard when each of its records was too large.
+        if let Some(said) = &page.said {
+            walk.note(said).await?;
         }
         last_hash = page.hash;
     }

@@ -367,6 +367,15 @@ mod large {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_first_answer_that_is_heard_tells_when_it_was() {
+        let wanted = Wanted { page_size: Some(1), ..Wanted::default() };
+        let scripted = of_sizes(Query, vec![FIT + 1, 1]);
+        let api = api(&scripted, ApiSettings { wanted, ..settings() });
+        let (fetched, delivered) = fetch(&api, slice(Query, 5)).await;
+        assert_eq!((fetched.unwrap().hits, delivered.pages), (Some(2), vec![(0, 2, 1)]));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_too_large_without_a_beginning_is_named_by_its_place() {
         let scripted =
             Scripted::new(|asked| match (asked.body["paging"]["pageSize"].as_u64().unwrap(), number(asked)) {
