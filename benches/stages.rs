@@ -19,7 +19,7 @@ use convlake::flatten::batch::DayBatch;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
-use convlake::lake::encode::{Label, encode};
+use convlake::lake::encode::{Known, Label, encode};
 use convlake::lake::forgotten::Forgotten;
 use convlake::lake::{Dataset, Family, Identity, Lake, Observation, Outcome, RunId, Selection, TableSpec};
 use convlake::plan::{Protocol, ProtocolChoice, Source};
@@ -114,9 +114,10 @@ fn encoding(c: &mut Criterion) {
 fn encoded(specs: &[TableSpec], rows: &DayRows) -> u64 {
     let (day, observed_at) = (rows.batches[0].day, at("2026-06-01T00:00:00Z"));
     let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default()).expect("a day");
+    let known = Known::default();
     let files = assembled.tables.iter().map(|table| {
         let label = Label { uuid: Default::default(), day, run: RunId::at(observed_at), observed_at, of: None };
-        encode(Vec::new(), table.spec, table.pieces(), &label).expect("a file").0.bytes
+        encode(Vec::new(), table.spec, table.pieces(), &label, &known).expect("a file").0.bytes
     });
     files.sum()
 }

@@ -16,7 +16,7 @@ use convlake::flatten::batch::FlatPage;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
-use convlake::lake::encode::{Label, encode};
+use convlake::lake::encode::{Known, Label, encode};
 use convlake::lake::forgotten::Forgotten;
 use convlake::lake::{RunId, TableSpec};
 use convlake::time::parse_timestamp;
@@ -72,10 +72,10 @@ fn encoded(specs: &[TableSpec], rows: &DayRows) -> Result<u64> {
     let day = rows.batches.first().ok_or_else(|| Error::bug("no day"))?.day;
     let at = parse_timestamp("2026-06-01T00:00:00Z").ok_or_else(|| Error::bug("no time"))?;
     let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default())?;
-    let mut bytes = 0;
+    let (mut bytes, known) = (0, Known::default());
     for table in &assembled.tables {
         let label = Label { uuid: Default::default(), day, run: RunId::at(at), observed_at: at, of: None };
-        bytes += encode(Vec::new(), table.spec, table.pieces(), &label)?.0.bytes;
+        bytes += encode(Vec::new(), table.spec, table.pieces(), &label, &known)?.0.bytes;
     }
     Ok(bytes)
 }

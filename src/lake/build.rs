@@ -10,7 +10,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::assemble::SortedTable;
-use super::encode::{Encoded, Label, encode};
+use super::encode::{Encoded, Known, Label, encode};
 use super::layout::LakePath;
 use super::local::failed;
 use super::present::Present;
@@ -18,7 +18,7 @@ use super::receipt::FileEntry;
 use super::run::Run;
 use super::slot;
 use super::store::Store;
-use super::together::{SYNCS, together};
+use super::together::together;
 use super::transaction::Built;
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
@@ -45,7 +45,8 @@ impl Run {
     /// Encodes all tables of a day into the run's scratch: on all processors, but one after the other when they are
     /// read back from disk, because a row group of each is in memory then.
     pub(super) fn draft_all(&self, tables: &[SortedTable<'_>], label: impl Fn() -> Label + Sync) -> Result<Vec<Draft>> {
-        let draft = |(index, table): (usize, &SortedTable<'_>)| self.draft(index, table, label());
+        let known = Known::default();
+        let draft = |(index, table): (usize, &SortedTable<'_>)| self.draft(index, table, label(), &known);
         if tables.iter().any(SortedTable::is_on_disk) {
             tables.iter().enumerate().map(draft).collect()
         } else {
@@ -53,10 +54,10 @@ impl Run {
         }
     }
 
-    fn draft(&self, index: usize, table: &SortedTable<'_>, label: Label) -> Result<Draft> {
+    fn draft(&self, index: usize, table: &SortedTable<'_>, label: Label, known: &Known) -> Result<Draft> {
         let spec = table.spec;
         let staged = LakePath::Staged(self.id, spec.name.clone(), label.day, label.uuid);
-        let (encoded, file) = encode(self.scratch.create(&staged)?, spec, table.pieces(), &label)?;
+        let (encoded, file) = encode(self.scratch.create(&staged)?, spec, table.pieces(), &label, known)?;
         let entry = FileEntry {
             table: spec.name.clone(),
             path: LakePath::Part(spec.name.clone(), label.day).to_string(),
@@ -73,7 +74,7 @@ impl Run {
 
     /// Makes every draft durable and reads it back.
     pub(super) fn secure_all(&self, drafts: &mut [Draft]) -> Result<()> {
-        together(drafts, SYNCS, |draft| self.secure_one(draft))?;
+        together(drafts, |draft| self.secure_one(draft))?;
         drafts.iter_mut().for_each(|draft| draft.file = None);
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Run {
         let kept = drafts.iter().map(|draft| self.kept(present, draft)).collect::<Result<Vec<_>>>()?;
         let new: Vec<&Draft> =
             drafts.iter().zip(&kept).filter_map(|(draft, kept)| kept.is_none().then_some(draft)).collect();
-        together(&new, SYNCS, |draft| self.secure_one(draft))?;
+        together(&new, |draft| self.secure_one(draft))?;
         let settled = drafts.iter().zip(kept).map(|(draft, kept)| match kept {
             Some(entry) => Built { entry, staged: None },
             None => Built { entry: draft.entry.clone(), staged: Some(draft.staged.clone()) },
@@ -100,7 +101,7 @@ impl Run {
         table: &SortedTable<'_>,
         label: Label,
     ) -> Result<Built> {
-        let drafts = [self.draft(index, table, label)?];
+        let drafts = [self.draft(index, table, label, &Known::default())?];
         self.settle(present, &drafts)?.pop().ok_or_else(|| Error::bug("a draft is not settled"))
     }
 

@@ -7,7 +7,7 @@
 //! all bytes and finds damage.
 //!
 //! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns; `gather`,
-//! `levels`: what is in them; `leaf`: their pages; `page`: compression). They are encoded one by one, on as many threads
+//! `levels`: what is in them; `leaf`: their pages; `page`, `known`: compression). They are encoded one by one, on as many threads
 //! as there are, and wait encoded until their row group is whole. So beside the sources of the rows, encoding takes the
 //! encoded row group (less than [`ROW_GROUP_TEXT`], and 1 MB a column without text), and a thread what it has of one
 //! column: the rows' values or where their texts are (2 MB), the distinct texts' index (a few MB), or twice the text
@@ -18,6 +18,7 @@ mod bits;
 mod chunk;
 mod dictionary;
 mod gather;
+mod known;
 mod leaf;
 mod levels;
 mod numbers;
@@ -39,6 +40,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::chunk::Column;
+pub use self::known::Known;
 use self::page::{Chunk, Zstd};
 #[cfg(doc)]
 use self::row_group::ROW_GROUP_TEXT;
@@ -100,7 +102,8 @@ pub(super) mod key {
     pub(crate) const COLUMNS: &str = "convlake.columns";
 }
 
-/// Writes the rows of `pieces`, which come in order, to `to`, which is returned.
+/// Writes the rows of `pieces`, which come in order, to `to`, which is returned. What is `known` of the day's other tables
+/// makes it faster and does not show.
 ///
 /// # Errors
 /// [`crate::error::Kind::Storage`] when `to` cannot be written, [`crate::error::Kind::Data`] when rows cannot be put
@@ -110,6 +113,7 @@ pub fn encode<W: Write + Send>(
     spec: &TableSpec,
     pieces: impl Iterator<Item = Result<Piece>>,
     label: &Label,
+    known: &Known,
 ) -> Result<(Encoded, W)> {
     let place = |e: ParquetError| encode_failed(spec, e);
     let layout = chunk::layout(&spec.schema).map_err(place)?;
@@ -124,7 +128,7 @@ pub fn encode<W: Write + Send>(
     let mut rows = 0;
     for group in RowGroups::new(pieces) {
         let group = group?;
-        let chunks = chunks(spec, &columns, &group)?;
+        let chunks = chunks(spec, &columns, &group, known)?;
         let mut row_group = writer.next_row_group().map_err(place)?;
         for chunk in chunks.into_iter().flatten() {
             chunk.append(&mut row_group).map_err(place)?;
@@ -141,8 +145,8 @@ pub fn encode<W: Write + Send>(
 }
 
 /// The chunks of every column of `group`, in order.
-fn chunks(spec: &TableSpec, columns: &[Column], group: &RowGroup) -> Result<Vec<Vec<Chunk>>> {
-    let encode = |(index, column): (usize, &Column)| Zstd::with(|zstd| column.encode(spec, group, index, zstd));
+fn chunks(spec: &TableSpec, columns: &[Column], group: &RowGroup, known: &Known) -> Result<Vec<Vec<Chunk>>> {
+    let encode = |(index, column): (usize, &Column)| Zstd::with(known, |zstd| column.encode(spec, group, index, zstd));
     match group.rows() {
         PARALLEL_ROWS.. => columns.par_iter().enumerate().map(encode).collect(),
         _ => columns.iter().enumerate().map(encode).collect(),
@@ -235,6 +239,7 @@ pub(super) fn hex(hash: u128) -> String {
 mod tests {
     use super::*;
     use crate::flatten::batch::DayBatch;
+    use crate::lake::assemble::SortedTable;
     use crate::lake::encode::row_group::ROW_GROUP_ROWS;
     use crate::lake::slot;
     use crate::lake::testing::{Rec, assemble, at, batch, day, recs, specs, whole};
@@ -260,7 +265,10 @@ mod tests {
     fn encode_all(batches: &[DayBatch], specs: &[TableSpec], run: u128) -> Vec<(Encoded, Bytes)> {
         let rows = batches.to_vec().into();
         let assembled = assemble(specs, &rows, &day("2025-01-01").interval()).unwrap();
-        let encoded = assembled.tables.iter().map(|t| encode(Vec::new(), t.spec, t.pieces(), &label(run)).unwrap());
+        let known = Known::default();
+        let encode =
+            |table: &SortedTable<'_>| encode(Vec::new(), table.spec, table.pieces(), &label(run), &known).unwrap();
+        let encoded = assembled.tables.iter().map(encode);
         encoded.map(|(encoded, bytes)| (encoded, bytes.into())).collect()
     }
 
@@ -304,7 +312,7 @@ mod tests {
             let rows = vec![batch(day, &specs, &recs)].into();
             let assembled = assemble(&specs, &rows, &day.interval()).unwrap();
             for table in &assembled.tables {
-                let (_, bytes) = encode(Vec::new(), table.spec, table.pieces(), &label(1)).unwrap();
+                let (_, bytes) = encode(Vec::new(), table.spec, table.pieces(), &label(1), &Known::default()).unwrap();
                 let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
                 let read: Vec<RecordBatch> = reader.map(|b| b.unwrap()).collect();
                 let wanted = whole(table);
@@ -406,9 +414,10 @@ mod tests {
         let specs = specs(1);
         let rows = vec![batch(day("2025-01-01"), &specs, &many(3))].into();
         let assembled = assemble(&specs, &rows, &day("2025-01-01").interval()).unwrap();
-        let refused = encode(Full, assembled.tables[0].spec, assembled.tables[0].pieces(), &label(1))
-            .map(|(encoded, _)| encoded)
-            .unwrap_err();
+        let refused =
+            encode(Full, assembled.tables[0].spec, assembled.tables[0].pieces(), &label(1), &Known::default())
+                .map(|(encoded, _)| encoded)
+                .unwrap_err();
         assert_eq!(refused.kind(), crate::error::Kind::Storage);
     }
 }

@@ -1,35 +1,34 @@
-//! Calls that wait for a disk or a store, several at a time. They have threads of their own: rayon's are for work.
+//! Calls that wait for a disk or a store, several at a time.
+//!
+//! They have threads of their own: rayon's common ones are for work. These are kept, because most waits are shorter than
+//! a thread takes to be made and ended.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::LazyLock;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 
-/// Files and folders that are made durable at the same time: a journal takes them together.
-pub(super) const SYNCS: usize = 8;
+/// Calls that wait at the same time: a journal takes the syncs of many files together. A file on its way to a bucket
+/// may be in memory whole meanwhile.
+const WAITING_MAX: usize = 8;
 
-/// Does `work` for every one of `items`, at most `width` at a time. The first error ends it: what has begun is finished.
+static WAITING: LazyLock<Result<ThreadPool, ThreadPoolBuildError>> =
+    LazyLock::new(|| ThreadPoolBuilder::new().num_threads(WAITING_MAX).thread_name(|i| format!("wait-{i}")).build());
+
+/// Does `work` for every one of `items`, some at a time. The first error ends it: what has begun is finished.
 ///
 /// # Errors
 /// That error.
-pub(super) fn together<T: Sync>(items: &[T], width: usize, work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub(super) fn together<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync + Send) -> Result<()> {
     if let [only] = items {
         return work(only);
     }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = work(item) {
-                next.fetch_add(items.len(), Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..width.min(items.len())).map(|_| scope.spawn(worker)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join().map_err(|_| Error::bug("a worker died"))?);
-        ended.collect::<Vec<_>>().into_iter().collect()
-    })
+    match &*WAITING {
+        Ok(threads) => threads.install(|| items.par_iter().try_for_each(work)),
+        Err(e) => Err(Error::bug(format!("cannot start the threads that wait: {e}"))),
+    }
 }
 
 #[cfg(test)]
@@ -45,12 +44,12 @@ mod tests {
             done.lock().unwrap().push(*item);
             Ok(())
         };
-        together(&items, 8, note).unwrap();
-        together(&[], 8, note).unwrap();
+        together(&items, note).unwrap();
+        together(&[], note).unwrap();
         let mut seen = std::mem::take(&mut *done.lock().unwrap());
         seen.sort_unstable();
         assert_eq!(seen, items);
-        let failed = together(&items, 8, |item| if *item == 3 { Err(Error::data("no")) } else { note(item) });
+        let failed = together(&items, |item| if *item == 3 { Err(Error::data("no")) } else { note(item) });
         assert!(failed.is_err() && done.lock().unwrap().len() < items.len());
     }
 }

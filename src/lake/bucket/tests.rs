@@ -120,7 +120,7 @@ fn an_error_names_the_object_and_hides_signatures() {
 
 /// A file with this label, `padding` bytes before its first: a footer is found from the end.
 fn labelled(folder: &std::path::Path, uuid: uuid::Uuid, padding: u64) -> std::path::PathBuf {
-    use crate::lake::encode::{Label, encode};
+    use crate::lake::encode::{Known, Label, encode};
     use crate::lake::testing::assemble;
     let (date, specs) = (day("2025-01-01"), specs(0));
     let rows = vec![batch(date, &specs, &[])].into();
@@ -132,6 +132,7 @@ fn labelled(folder: &std::path::Path, uuid: uuid::Uuid, padding: u64) -> std::pa
         assembled.tables[0].spec,
         assembled.tables[0].pieces(),
         &label,
+        &Known::default(),
     )
     .unwrap();
     std::io::Write::flush(&mut written).unwrap();

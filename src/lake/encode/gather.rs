@@ -142,7 +142,7 @@ mod tests {
     use crate::flatten::rows::Rows;
     use crate::lake::TableSpec;
     use crate::lake::encode::row_group::Piece;
-    use crate::lake::encode::{self, Label};
+    use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
     use crate::lake::testing::{at, day, metadata, read};
 
@@ -178,7 +178,7 @@ mod tests {
         let (run, at) = (RunId::from(Uuid::from_u128(1)), at("2025-02-01T00:00:00Z"));
         let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
         let pieces = (0..rows.len()).step_by(cut).map(|from| Ok(piece(from)));
-        encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
+        encode::encode(Vec::new(), &spec, pieces, &label, &Known::default()).unwrap().1.into()
     }
 
     proptest! {

@@ -29,6 +29,10 @@ pub(super) trait Bound: Copy + Ord {
     fn lower(self) -> (Vec<u8>, bool);
     /// As an upper bound, and whether it is the value itself.
     fn upper(self) -> (Vec<u8>, bool);
+    /// A number that is not greater when the value is less: most values are told apart by it.
+    fn rank(self) -> u64 {
+        0
+    }
     /// Whether it can be compared: no page is bounded by what cannot.
     fn is_ordered(self) -> bool {
         true
@@ -46,6 +50,16 @@ impl Bound for i64 {
 }
 
 impl Bound for &str {
+    fn rank(self) -> u64 {
+        let bytes = self.as_bytes();
+        let head = bytes.first_chunk().copied().unwrap_or_else(|| {
+            let mut head = [0; size_of::<u64>()];
+            head[..bytes.len()].copy_from_slice(bytes);
+            head
+        });
+        u64::from_be_bytes(head)
+    }
+
     fn lower(self) -> (Vec<u8>, bool) {
         let short = &self[..self.floor_char_boundary(BOUND_BYTES)];
         (short.into(), short.len() == self.len())
@@ -83,10 +97,10 @@ pub(super) struct Values<B> {
 
 /// The least and the greatest of `values` that can be compared.
 pub(super) fn bounds<B: Bound>(values: impl Iterator<Item = B>) -> Option<(B, B)> {
-    values.filter(|value| value.is_ordered()).fold(None, |bounds, value| match bounds {
-        None => Some((value, value)),
-        Some((min, max)) => Some((min.min(value), max.max(value))),
-    })
+    let mut ranked = values.filter(|value| value.is_ordered()).map(|value| (value.rank(), value));
+    let first = ranked.next()?;
+    let (min, max) = ranked.fold((first, first), |(min, max), value| (min.min(value), max.max(value)));
+    Some((min.1, max.1))
 }
 
 /// Appends levels (of which rows have a value: 1 for each that has) as `write` appends them, behind their length.
@@ -222,7 +236,7 @@ mod tests {
     use crate::flatten::rows::Rows;
     use crate::lake::TableSpec;
     use crate::lake::encode::row_group::Piece;
-    use crate::lake::encode::{self, Label};
+    use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
     use crate::lake::testing::{at, day, metadata, read};
 
@@ -264,7 +278,7 @@ mod tests {
         let at = at("2025-02-01T00:00:00Z");
         let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
         let pieces = (0..rows.len()).step_by(cut).map(piece);
-        encode::encode(Vec::new(), &spec, pieces, &label).unwrap().1.into()
+        encode::encode(Vec::new(), &spec, pieces, &label, &Known::default()).unwrap().1.into()
     }
 
     /// The least and the greatest of a chunk and of each of its pages, as the file says.
@@ -384,7 +398,7 @@ mod tests {
         let layout = |nullable| encode::chunk::layout(&Schema::new(vec![Field::new("n", DataType::Int64, nullable)]));
         let refused = |nullable| {
             let layout = layout(nullable).unwrap();
-            null(&layout.columns()[0], 3, &mut Zstd::new().unwrap()).is_err()
+            Zstd::with(&Known::default(), |zstd| Ok(null(&layout.columns()[0], 3, zstd).is_err())).unwrap()
         };
         assert!(refused(false) && !refused(true));
     }

@@ -25,8 +25,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
+use super::known::Known;
 use crate::error::{Error, Result};
 
 /// Bytes of encoded pages below which compression is not tried: most chunks of a small day are smaller, and all that
@@ -39,39 +40,46 @@ const LEVEL: i32 = 1;
 const HASH_LOG: u32 = 12;
 /// Bytes of the shortest match: ids are random, and shorter ones of them cost more to say than to write out.
 const MIN_MATCH: u32 = 6;
+/// Bytes between the places where a match is looked for, less one. Most of what is compressed are random ids, in which
+/// there is little to find: a third less time than with zstd's own 1, for files that are 0.6 % larger.
+const STEP: u32 = 3;
 
 thread_local! {
-    static ZSTD: RefCell<Option<Zstd>> = const { RefCell::new(None) };
+    static ZSTD: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// A compression context; what it compressed before does not show in what it compresses next.
-pub(super) struct Zstd(Compressor<'static>);
+pub(super) struct Zstd<'k> {
+    compressor: Compressor<'static>,
+    known: &'k Known,
+}
 
-impl Zstd {
-    /// Gives `compress` this thread's context: setting one up takes longer than most of what it is for.
+impl<'k> Zstd<'k> {
+    /// Gives `compress` this thread's context: setting one up takes longer than most of what it is for. What is `known`
+    /// is not compressed again.
     ///
     /// # Errors
     /// When there is no memory for one, and those of `compress`.
-    pub(super) fn with<T>(compress: impl FnOnce(&mut Zstd) -> Result<T>) -> Result<T> {
+    pub(super) fn with<T>(known: &'k Known, compress: impl FnOnce(&mut Zstd<'k>) -> Result<T>) -> Result<T> {
         // `compress` may wait for other threads, and this one do their work meanwhile: with another context.
         let kept = ZSTD.take();
-        let mut zstd =
-            kept.map_or_else(Zstd::new, Ok).map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
+        let compressor =
+            kept.map_or_else(context, Ok).map_err(|e| Error::storage(format!("cannot set zstd up: {e}")))?;
+        let mut zstd = Zstd { compressor, known };
         let done = compress(&mut zstd);
-        ZSTD.set(Some(zstd));
+        ZSTD.set(Some(zstd.compressor));
         done
     }
+}
 
-    /// A new one.
-    ///
-    /// # Errors
-    /// When there is no memory.
-    pub(super) fn new() -> io::Result<Zstd> {
-        let mut compressor = Compressor::new(LEVEL)?;
-        compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
-        compressor.set_parameter(CParameter::MinMatch(MIN_MATCH))?;
-        Ok(Zstd(compressor))
-    }
+fn context() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+    compressor.set_parameter(CParameter::MinMatch(MIN_MATCH))?;
+    compressor.set_parameter(CParameter::TargetLength(STEP))?;
+    // Else a step switches that off, and what is not found again is most of an id.
+    compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+    Ok(compressor)
 }
 
 /// The pages of the leaves of a column as the writer hands them over: a header, then what it heads.
@@ -153,7 +161,12 @@ impl EncodedPage {
     }
 
     fn compressed(&self, zstd: &mut Zstd) -> Result<EncodedPage, ParquetError> {
-        self.with(zstd.0.compress(&self.body)?.into())
+        let mut compress = |page: &[u8]| zstd.compressor.compress(page).map(Bytes::from);
+        let body = match self.is_dictionary() {
+            true => zstd.known.or_compressed(&self.body, compress),
+            false => compress(&self.body),
+        };
+        self.with(body?)
     }
 }
 
@@ -317,11 +330,11 @@ mod tests {
         fn what_a_context_did_before_does_not_show(
             texts in proptest::collection::vec(("[a-f0-9-]{1,40}", 1usize..2_000), 1..12),
         ) {
-            let mut used = Zstd::new().unwrap();
+            let mut used = context().unwrap();
             for (text, times) in texts {
                 let bytes = text.repeat(times).into_bytes();
-                let fresh = Zstd::new().unwrap().0.compress(&bytes).unwrap();
-                prop_assert_eq!(used.0.compress(&bytes).unwrap(), fresh);
+                let fresh = context().unwrap().compress(&bytes).unwrap();
+                prop_assert_eq!(used.compress(&bytes).unwrap(), fresh);
             }
         }
 

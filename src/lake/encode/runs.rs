@@ -71,7 +71,7 @@ mod tests {
     use crate::flatten::rows::Rows;
     use crate::lake::TableSpec;
     use crate::lake::encode::row_group::{Piece, ROW_GROUP_ROWS};
-    use crate::lake::encode::{self, Label};
+    use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
     use crate::lake::testing::{at, day, metadata, read};
 
@@ -108,7 +108,8 @@ mod tests {
         let run = RunId::from(Uuid::from_u128(1));
         let at = at("2025-02-01T00:00:00Z");
         let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
-        let (encoded, bytes) = encode::encode(Vec::new(), &spec, pieces.into_iter(), &label).unwrap();
+        let (encoded, bytes) =
+            encode::encode(Vec::new(), &spec, pieces.into_iter(), &label, &Known::default()).unwrap();
         (encoded.content, bytes.into())
     }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::flatten::batch::DayBatch;
 use crate::lake::assemble::SortedTable;
-use crate::lake::encode::{Label, encode};
+use crate::lake::encode::{Known, Label, encode};
 use crate::lake::testing::{Rec, assemble, at, batch, day, recs, run_id, specs, whole};
 use crate::memory::Memory;
 use crate::time::Interval;
@@ -21,7 +21,7 @@ fn made(rows: &DayRows, covers: &Interval) -> Made {
     let observed_at = at("2025-01-02T00:00:00Z");
     let label = Label { uuid: uuid::Uuid::nil(), day: self::day(DATE), run: run_id(1), observed_at, of: None };
     let file = |table: &SortedTable<'_>| {
-        let (encoded, _) = encode(Vec::new(), table.spec, table.pieces(), &label).unwrap();
+        let (encoded, _) = encode(Vec::new(), table.spec, table.pieces(), &label, &Known::default()).unwrap();
         (whole(table), encoded.content)
     };
     let counts = [day.records, day.conversations, day.duplicates, day.outside, day.forgotten];

@@ -18,8 +18,6 @@ use crate::time::Day;
 /// How often a day is prepared for a bucket in which other runs change it meanwhile. Each of them is older and makes
 /// at most one attempt that this run can lose to.
 const BUCKET_ATTEMPTS: usize = 16;
-/// Files on their way to a bucket at the same time; each may be in memory whole.
-const WRITERS: usize = 4;
 
 impl Run {
     pub(super) fn transact_in_bucket(&self, bucket: &Bucket, change: Change<'_>) -> Result<Outcome> {
@@ -117,7 +115,7 @@ impl Run {
         files: &[(usize, &LakePath, &FileEntry)],
     ) -> Result<bool> {
         let lost = AtomicBool::new(false);
-        together(files, WRITERS, |(table, staged, file)| {
+        together(files, |(table, staged, file)| {
             if lost.load(Ordering::Relaxed) {
                 return Ok(());
             }

@@ -18,7 +18,7 @@ use crate::lake::present::Present;
 use crate::lake::publish::Outcome;
 use crate::lake::receipt::Receipt;
 use crate::lake::run::Run;
-use crate::lake::together::{SYNCS, together};
+use crate::lake::together::together;
 
 /// How often a day is prepared without the lock, and again because another run published it meanwhile. After that it
 /// is prepared under the lock: slower for the others, but it ends.
@@ -107,7 +107,7 @@ impl Run {
                 folders.extend([table, partition]);
             }
         }
-        together(&Vec::from_iter(folders), SYNCS, |folder| disk.sync_folder(folder))?;
+        together(&Vec::from_iter(folders), |folder| disk.sync_folder(folder))?;
         self.record(commits.iter().map(|commit| commit.receipt.clone()))?;
         for Commit { pending, present, files, receipt } in commits {
             let same = files.iter().all(|file| file.staged.is_none());
