@@ -13,7 +13,7 @@ use super::retry::{Policy, Tries};
 use super::settings::ApiSettings;
 use super::stats::{Counters, Stats};
 use super::token::{Token, TokenSource};
-use super::transport::{Request, Response, Transport, TransportError};
+use super::transport::{Excerpt, Outlined, Request, Response, Transport, TransportError};
 use super::verdict::{Cause, Rejection, Trouble, Verdict, date, judge, refused};
 use crate::error::{Error, Result};
 use crate::time::{Clock, Timestamp};
@@ -40,6 +40,8 @@ pub(crate) struct Call {
     once: bool,
     /// Whether a missing permission is an answer like another.
     permission_optional: bool,
+    /// Whether an answer that is too large is read to its end.
+    outlined: bool,
 }
 
 impl Call {
@@ -66,6 +68,7 @@ impl Call {
             throttled_for: None,
             once: false,
             permission_optional: false,
+            outlined: false,
         }
     }
 
@@ -87,6 +90,11 @@ impl Call {
     /// Asks for what not every client may see.
     pub(crate) fn permission_optional(self) -> Call {
         Call { permission_optional: true, ..self }
+    }
+
+    /// Asks for one record: what stands beside it is heard even when it is too large.
+    pub(crate) fn outlined(self, outlined: bool) -> Call {
+        Call { outlined, ..self }
     }
 
     /// The path without its query, which may hold a cursor.
@@ -120,8 +128,8 @@ pub(crate) enum Failure {
     Rejected(Rejection),
     /// Too slow for so many records.
     Slow(Error),
-    /// Too many bytes for one answer, which began like this.
-    TooLarge { error: Error, head: Bytes },
+    /// Too many bytes for one answer.
+    TooLarge { error: Error, excerpt: Excerpt },
     /// Every try was answered, and with nothing that could be read.
     Unreadable {
         /// The last one.
@@ -212,7 +220,9 @@ impl Client {
                     self.token.refused(&token, &rejection).await?;
                     continue;
                 }
-                Verdict::TooLarge(what, head) => return Err(Failure::TooLarge { error: Error::data(what), head }),
+                Verdict::TooLarge(what, excerpt) => {
+                    return Err(Failure::TooLarge { error: Error::data(what), excerpt });
+                }
                 Verdict::Forbidden(rejection) if !call.permission_optional => {
                     return Err(rejection.into_access_error().into());
                 }
@@ -285,6 +295,9 @@ impl Client {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if !call.body.is_empty() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if call.outlined {
+            request.extensions_mut().insert(Outlined);
         }
         Ok(request)
     }

@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::outline::Outline;
 use super::region::Endpoint;
-use super::transport::{Fault, Request, Response, SILENCE_MAX, Transport, TransportError};
+use super::transport::{Excerpt, Fault, Outlined, Request, Response, SILENCE_MAX, Transport, TransportError};
 use crate::error::{Error, Result};
 
 /// Longest wait for a connection and its handshake.
@@ -22,6 +23,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How much is kept of what is larger.
 const HEAD_BYTES: usize = 4 * 1024;
+/// How far an answer is read of which nothing is kept but its outline.
+const OUTLINED_BYTES_MAX: usize = 1 << 30;
 
 /// [`Transport`] over HTTP/1.1 and HTTP/2. Proxies come from the usual variables, trust from the system's
 /// certificates or `SSL_CERT_FILE`.
@@ -66,6 +69,7 @@ impl HttpTransport {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+        let outlined = request.extensions().get::<Outlined>().is_some();
         let request = reqwest::Request::try_from(request).map_err(fault)?;
         let mut answer = self.client.execute(request).await.map_err(fault)?;
         // The length is that of a body that is not compressed, and no more than a promise.
@@ -74,10 +78,16 @@ impl HttpTransport {
         while let Some(chunk) = answer.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
                 let message = format!("the answer is larger than {} MiB", BODY_BYTES_MAX >> 20);
-                body.truncate(HEAD_BYTES);
                 // A copy: the rest is let go of.
-                let head = Bytes::copy_from_slice(&body);
-                return Err(TransportError { fault: Fault::TooLarge, head, message });
+                let head = Bytes::copy_from_slice(&body[..body.len().min(HEAD_BYTES)]);
+                let mut excerpt = Excerpt { head, outline: Bytes::new() };
+                if outlined {
+                    let mut outline = Outline::default();
+                    [&body[..], &chunk].into_iter().for_each(|piece| outline.read(piece));
+                    drop((body, chunk));
+                    excerpt.outline = rest(answer, outline).await.unwrap_or_default();
+                }
+                return Err(TransportError { fault: Fault::TooLarge, excerpt, message });
             }
             body.extend_from_slice(&chunk);
         }
@@ -92,6 +102,16 @@ impl Transport for HttpTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         self.exchange(request).boxed()
     }
+}
+
+/// The outline of an answer that is read to its end.
+async fn rest(mut answer: reqwest::Response, mut outline: Outline) -> Option<Bytes> {
+    let mut left = OUTLINED_BYTES_MAX;
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        left = left.checked_sub(chunk.len())?;
+        outline.read(&chunk);
+    }
+    Some(outline.whole())
 }
 
 /// Sorts an error of `reqwest` by what to do about it. Its URL is cut off: a query may hold a cursor.
@@ -109,7 +129,7 @@ fn fault(error: reqwest::Error) -> TransportError {
         (Fault::Connect, "the connection failed")
     };
     let cause = chain(&error).last().map(|cause| format!(": {cause}")).unwrap_or_default();
-    TransportError { fault, head: Bytes::new(), message: format!("{what}{cause}") }
+    TransportError { fault, excerpt: Excerpt::default(), message: format!("{what}{cause}") }
 }
 
 /// Whether the handshake failed for a reason that will be the same next time.
@@ -176,8 +196,8 @@ mod tests {
     async fn get(scheme: &str, port: u16) -> Result<Response, TransportError> {
         let base = format!("{scheme}://127.0.0.1:{port}");
         let transport = HttpTransport::new(&Endpoint::base_url(&base, false).unwrap()).unwrap();
-        let request = http::Request::get(format!("{base}/path?cursor=hunter2")).body(bytes::Bytes::new()).unwrap();
-        transport.send(request).await
+        let request = http::Request::get(format!("{base}/path?cursor=hunter2")).extension(Outlined);
+        transport.send(request.body(bytes::Bytes::new()).unwrap()).await
     }
 
     async fn fault_of(answer: Vec<u8>) -> Fault {
@@ -230,6 +250,19 @@ mod tests {
         let bomb = gzip(&vec![0; BODY_BYTES_MAX + 1]);
         let headers = format!("content-encoding: gzip\r\ncontent-length: {}\r\n", bomb.len());
         assert_eq!(fault_of(answer(&headers, &bomb)).await, Fault::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn what_stands_beside_a_record_that_is_too_large_is_kept() {
+        let page = |record: &str| format!(r#"{{"conversations":[{record}],"cursor":"next"}}"#);
+        let body = page(&format!(r#"{{"conversationId":"a","b":"{}"}}"#, "b".repeat(BODY_BYTES_MAX)));
+        for (body, outline) in [(body.as_str(), page("")), (&body[..body.len() - 2], String::new())] {
+            let (port, served) = serve(answer("", body.as_bytes()));
+            let error = get("http", port).await.unwrap_err();
+            served.join().unwrap();
+            assert_eq!((error.fault, error.excerpt.outline), (Fault::TooLarge, outline.into()));
+            assert_eq!(error.excerpt.head, body.as_bytes()[..HEAD_BYTES]);
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ pub mod transport;
 mod client;
 mod limits;
 pub(crate) mod nesting;
+mod outline;
 mod pace;
 mod protocol;
 mod retry;

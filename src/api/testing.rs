@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::transport::{Fault, Request, Response, Transport, TransportError};
+use super::transport::{Excerpt, Fault, Outlined, Request, Response, Transport, TransportError};
 use super::{Api, ApiSettings, Credentials, Delivery, Endpoint, Fetched, Page};
 use crate::error::Result;
 use crate::memory::Memory;
@@ -30,10 +30,12 @@ pub(crate) struct Asked {
     pub(crate) body: Value,
     /// The body as text.
     pub(crate) text: String,
+    /// Whether an answer that is too large is to be read to its end.
+    pub(crate) outlined: bool,
 }
 
 /// What the API does about a request.
-pub(crate) struct Reply(Result<Response, (Fault, Bytes)>, Duration);
+pub(crate) struct Reply(Result<Response, (Fault, Excerpt)>, Duration);
 
 impl Reply {
     pub(crate) fn json(body: Value) -> Reply {
@@ -51,12 +53,21 @@ impl Reply {
     }
 
     pub(crate) fn fault(fault: Fault) -> Reply {
-        Reply(Err((fault, Bytes::new())), Duration::ZERO)
+        Reply(Err((fault, Excerpt::default())), Duration::ZERO)
     }
 
     /// An answer that is too large, and how it begins.
     pub(crate) fn too_large(head: String) -> Reply {
-        Reply(Err((Fault::TooLarge, Bytes::from(head))), Duration::ZERO)
+        let excerpt = Excerpt { head: head.into(), outline: Bytes::new() };
+        Reply(Err((Fault::TooLarge, excerpt)), Duration::ZERO)
+    }
+
+    /// The same to a request that wants to know what stands beside: this.
+    pub(crate) fn outlined(mut self, asked: &Asked, beside: &Value) -> Reply {
+        if let (Err((_, excerpt)), true) = (&mut self.0, asked.outlined) {
+            excerpt.outline = beside.to_string().into();
+        }
+        self
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Reply {
@@ -131,13 +142,14 @@ impl Transport for Scripted {
             path: request.uri().path_and_query().unwrap().to_string(),
             authorization: header.unwrap_or_default(),
             body: serde_json::from_str(&text).unwrap_or_default(),
+            outlined: request.extensions().get::<Outlined>().is_some(),
             text,
         };
         let Reply(outcome, delay) = (self.script.lock().unwrap())(&asked);
         self.asked.lock().unwrap().push(asked);
         async move {
             tokio::time::sleep(delay).await;
-            outcome.map_err(|(fault, head)| TransportError { fault, head, message: format!("{fault:?}") })
+            outcome.map_err(|(fault, excerpt)| TransportError { fault, excerpt, message: format!("{fault:?}") })
         }
         .boxed()
     }

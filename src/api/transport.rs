@@ -37,13 +37,28 @@ pub enum Fault {
     TooLarge,
 }
 
+/// Marks a request for one record, as an extension of it: an answer that is too large shall be read to its end, because
+/// what stands beside the record says how to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlined;
+
+/// What is kept of an answer that is too large.
+#[derive(Clone, Debug, Default)]
+pub struct Excerpt {
+    /// How it began.
+    pub head: Bytes,
+    /// The answer without what is in its lists and in the objects within it, when the request was [`Outlined`] and the
+    /// answer came to its end.
+    pub outline: Bytes,
+}
+
 /// A fault with its text; the text holds no URL query and no header.
 #[derive(Clone, Debug)]
 pub struct TransportError {
     /// What to do about it.
     pub fault: Fault,
-    /// How an answer began that is too large.
-    pub head: Bytes,
+    /// Of an answer that is too large.
+    pub excerpt: Excerpt,
     /// What happened.
     pub message: String,
 }

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
 use super::complaint::{Complaint, quote};
-use super::transport::{Fault, Response, TransportError};
+use super::transport::{Excerpt, Fault, Response, TransportError};
 use crate::error::Error;
 use crate::time::Timestamp;
 
@@ -88,8 +87,8 @@ pub(crate) enum Verdict {
     Renew(Rejection),
     /// To be asked again.
     Again(Trouble),
-    /// More than one answer can carry, and how it began: to be asked for less.
-    TooLarge(String, Bytes),
+    /// More than one answer can carry: to be asked for less.
+    TooLarge(String, Excerpt),
     /// 403: a permission is missing.
     Forbidden(Rejection),
     /// Any other 4xx.
@@ -102,12 +101,12 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(outcome: Result<Response, TransportError>, now: Timestamp) -> Verdict {
     match outcome {
         Ok(response) => judge_response(response, now),
-        Err(TransportError { fault, head, message }) => match fault {
+        Err(TransportError { fault, excerpt, message }) => match fault {
             Fault::Tls => Verdict::Stop(
                 Error::unavailable(message)
                     .hint("check the system's certificates, SSL_CERT_FILE, the clock and the proxy"),
             ),
-            Fault::TooLarge => Verdict::TooLarge(message, head),
+            Fault::TooLarge => Verdict::TooLarge(message, excerpt),
             Fault::Timeout => Verdict::Again(Trouble { cause: Cause::Slow, what: message, asked: None }),
             Fault::Connect | Fault::Body => {
                 Verdict::Again(Trouble { cause: Cause::Connection, what: message, asked: None })
@@ -139,7 +138,7 @@ pub(crate) fn refused(rejection: Rejection, asked: Option<Duration>) -> Verdict 
             Error::config("the proxy wants to be authenticated").hint("put its credentials into HTTPS_PROXY"),
         ),
         425 => again(Cause::Busy),
-        413 => Verdict::TooLarge(rejection.to_string(), Bytes::new()),
+        413 => Verdict::TooLarge(rejection.to_string(), Excerpt::default()),
         429 => again(Cause::Throttled),
         408 | 504 => again(Cause::Slow),
         500.. => again(Cause::Busy),

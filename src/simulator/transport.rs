@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::answer::Broken;
 use super::service::Simulator;
-use crate::api::transport::{Fault, Request, Response, SILENCE_MAX, Transport, TransportError};
+use crate::api::transport::{Excerpt, Fault, Request, Response, SILENCE_MAX, Transport, TransportError};
 
 impl Simulator {
     /// The simulator as the network.
@@ -23,8 +22,9 @@ impl Transport for Simulator {
             let reply = self.handle(&request);
             let late = reply.broken == Some(Broken::Hang) || reply.latency > SILENCE_MAX;
             tokio::time::sleep(if late { SILENCE_MAX } else { reply.latency }).await;
-            let fault =
-                |fault, message: &str| Err(TransportError { fault, head: Bytes::new(), message: message.to_owned() });
+            let fault = |fault, message: &str| {
+                Err(TransportError { fault, excerpt: Excerpt::default(), message: message.to_owned() })
+            };
             if late {
                 return fault(Fault::Timeout, "no answer in time");
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::TimeDelta;
 use convlake::api::Filters;
-use convlake::api::transport::{Fault, Request as HttpRequest, Response, Transport, TransportError};
+use convlake::api::transport::{Excerpt, Fault, Outlined, Request as HttpRequest, Response, Transport, TransportError};
 use convlake::plan::Protocol;
 use convlake::simulator::{Endpoint, Rules, Simulator, SimulatorSettings};
 use convlake::time::{Interval, Timestamp, parse_timestamp};
@@ -262,6 +263,7 @@ struct Narrow {
 
 impl Transport for Narrow {
     fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let outlined = request.extensions().get::<Outlined>().is_some();
         async move {
             let answer = self.simulator.send(request).await?;
             let text = String::from_utf8_lossy(answer.body());
@@ -269,7 +271,13 @@ impl Transport for Narrow {
                 return Ok(answer);
             }
             let head = answer.body().slice(..answer.body().len().min(4_096));
-            Err(TransportError { fault: Fault::TooLarge, head, message: "too large".to_owned() })
+            let mut page: Value = serde_json::from_str(&text).unwrap();
+            for records in ["conversations", "entities"] {
+                page.get_mut(records).into_iter().for_each(|records| *records = json!([]));
+            }
+            let outline = if outlined { page.to_string().into() } else { Bytes::new() };
+            let excerpt = Excerpt { head, outline };
+            Err(TransportError { fault: Fault::TooLarge, excerpt, message: "too large".to_owned() })
         }
         .boxed()
     }
@@ -277,7 +285,7 @@ impl Transport for Narrow {
 
 #[tokio::test(start_paused = true)]
 async fn a_conversation_that_fits_into_no_answer_is_set_aside_by_reference_and_the_others_are_published() {
-    for protocol in [Protocol::Query, Protocol::Page] {
+    for protocol in [Protocol::Query, Protocol::Page, Protocol::Cursor, Protocol::Jobs] {
         let org = Org::new(sound(30), NOW);
         let mut world = org.world(FROM, TO);
         let ids_of_day = world.values_mut().next().unwrap();

@@ -8,6 +8,7 @@ use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::envelope::Envelope;
 use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
+use crate::api::transport::Excerpt;
 use crate::api::verdict::{Rejection, disguised};
 use crate::error::{Error, Kind, Result};
 use crate::memory::Memory;
@@ -64,11 +65,20 @@ pub(super) struct Received {
     pub(super) body: Bytes,
     /// When the server gave it.
     date: Timestamp,
+    /// The record that should be its only one and is too large.
+    pub(super) too_large: Option<TooLarge>,
+}
+
+/// A record that fits into no answer.
+pub(super) struct TooLarge {
+    pub(super) error: Error,
+    /// Its id, if the answer began with it.
+    pub(super) id: Option<Box<str>>,
 }
 
 impl Received {
     pub(super) fn is_empty(&self) -> bool {
-        self.envelope.records.is_empty()
+        self.envelope.records.is_empty() && self.too_large.is_none()
     }
 
     pub(super) fn said(&self) -> Said {
@@ -120,10 +130,19 @@ impl Chain<'_> {
             let date = answer.date.unwrap_or_else(|| self.source.client.now());
             Ok((envelope, answer.body.clone(), date))
         };
-        match self.source.client.call(&call, read).await {
-            Ok((envelope, body, date)) => Ok(Received { envelope, body: room.fill(body), date }),
-            Err(failure) => Err(self.stop(failure, number).await?.context(|| format!("page {number}"))),
+        let failure = match self.source.client.call(&call, read).await {
+            Ok((envelope, body, date)) => {
+                return Ok(Received { envelope, body: room.fill(body), date, too_large: None });
+            }
+            Err(failure) => failure,
+        };
+        if let Failure::TooLarge { error, excerpt } = &failure
+            && let Some(envelope) = beside(excerpt)
+        {
+            let too_large = Some(TooLarge { error: error.clone(), id: first_id(&excerpt.head).map(Box::from) });
+            return Ok(Received { envelope, body: Bytes::new(), date: self.source.client.now(), too_large });
         }
+        Err(self.stop(failure, number).await?.context(|| format!("page {number}")))
     }
 
     /// Hands a page on.
@@ -143,7 +162,9 @@ impl Chain<'_> {
     async fn stop(&self, failure: Failure, number: u32) -> Result<Stop> {
         Ok(match failure {
             Failure::Slow(error) => Stop::Smaller(error),
-            Failure::TooLarge { error, head } => Stop::TooLarge { error, id: first_id(&head).map(Box::from) },
+            Failure::TooLarge { error, excerpt } => {
+                Stop::TooLarge { error, id: first_id(&excerpt.head).map(Box::from) }
+            }
             Failure::Final(error) => Stop::Fail(error),
             Failure::Unreadable { body, reason } => {
                 let error = Error::data(reason.clone());
@@ -167,6 +188,12 @@ impl Chain<'_> {
         // A receiver hangs up when the run is being stopped.
         self.tx.send(delivery).await.map_err(|_| Error::new(Kind::Interrupted, "nobody waits for the pages any more"))
     }
+}
+
+/// What a page says beside its record, when that is too large.
+fn beside(excerpt: &Excerpt) -> Option<Envelope> {
+    let envelope = Envelope::read(&excerpt.outline).ok()?;
+    (envelope.names_records && envelope.complaint.is_none()).then_some(envelope)
 }
 
 /// The first id in the beginning of a page.

@@ -40,7 +40,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
     let mut trail = Trail::default();
     let (mut number, mut empty) = (1, 0);
     loop {
-        let call = request(chain.source, chain.part, size, trail.current())?;
+        let call = request(chain.source, chain.part, size, trail.current())?.outlined(chain.size == 1);
         let mut received = chain.ask(call, number, |_| Ok(())).await?;
         let step = trail
             .follow(received.envelope.next_page_cursor.take())

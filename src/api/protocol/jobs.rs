@@ -143,6 +143,8 @@ async fn wait(walk: &Walk<'_>, id: &str) -> Result<Outcome, Stop> {
 async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
     let mut trail = Trail::default();
     let (mut number, mut looks) = (1, 1);
+    // Records of a page while none is too large.
+    let mut size = walk.chain.size;
     loop {
         let chain = walk.chain;
         let mut query = format!("{}/results?pageSize={}", path(id), chain.size);
@@ -150,7 +152,7 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             query.push_str("&cursor=");
             query.extend(byte_serialize(cursor.as_bytes()));
         }
-        let mut received = match chain.ask(Call::get(query), number, |_| Ok(())).await {
+        let mut received = match chain.ask(Call::get(query).outlined(chain.size == 1), number, |_| Ok(())).await {
             Err(Stop::Restart(_)) if number == 1 && looks < RESULTS_LOOKS_MAX => {
                 chain.source.client.policy.sleep(POLL_FIRST * (1 << looks)).await?;
                 looks += 1;
@@ -158,6 +160,7 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             }
             Err(Stop::Smaller(error)) => {
                 walk.slow_down(error)?;
+                size = walk.chain.size;
                 continue;
             }
             Err(Stop::TooLarge { error, .. }) => {
@@ -169,6 +172,10 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
         let step = trail.follow(received.envelope.cursor.take()).map_err(|s| s.context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;
+        }
+        if received.too_large.is_some() {
+            // What did not fit is behind.
+            walk.chain.size = size;
         }
         walk.note(&received.said()).await?;
         walk.deliver(number, received).await?;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::testing::{Asked, Reply, Scripted, api, fetch, records, settings, slice};
+use crate::api::testing::{Asked, Delivered, Reply, Scripted, api, fetch, records, settings, slice};
 use crate::api::transport::Fault;
-use crate::api::{ApiSettings, Filters, Wanted};
-use crate::error::Kind;
+use crate::api::{ApiSettings, Fetched, Filters, Wanted};
+use crate::error::{Kind, Result};
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
 use crate::time::parse_timestamp;
 
@@ -643,6 +643,43 @@ mod jobs {
             (asked.last().unwrap().method.as_str(), asked.last().unwrap().path.as_str()),
             ("DELETE", &*format!("{JOBS}/j1"))
         );
+    }
+
+    /// A job of 100 records, of which the 31st fits into no answer; `said`: whether such an answer says how to go on.
+    async fn with_a_large_record(said: bool) -> (Result<Fetched>, Delivered, Vec<u32>) {
+        let scripted = source(&["FULFILLED"], move |asked| {
+            let number = |key| Some(asked.path.split_once(key)?.1.split('&').next()?.parse::<usize>().unwrap());
+            let first = number("cursor=").unwrap_or(0);
+            let end = 100.min(first + number("pageSize=").unwrap());
+            let mut page = json!({"conversations": records(first, end - first)});
+            if end < 100 {
+                page["cursor"] = end.to_string().into();
+            }
+            if !(first..end).contains(&30) {
+                return Reply::json(page);
+            }
+            let head = page.to_string();
+            page["conversations"] = json!([]);
+            let reply = Reply::too_large(head);
+            if said { reply.outlined(asked, &page) } else { reply }
+        });
+        let (fetched, delivered) = fetch(&api(&scripted, settings()), slice(Jobs, 7)).await;
+        let size = |asked: &Asked| asked.path.split_once("pageSize=")?.1.split('&').next()?.parse().ok();
+        (fetched, delivered, scripted.asked().iter().filter_map(size).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_fits_into_no_answer_is_passed_and_pages_are_as_large_as_before() {
+        let (fetched, delivered, sizes) = with_a_large_record(true).await;
+        assert_eq!((fetched.unwrap().records, delivered.ids.len(), delivered.restarts), (100, 99, 0));
+        assert_eq!(delivered.set_aside, [Some("c30".to_owned())]);
+        assert_eq!(sizes, [1000, 500, 250, 125, 62, 31, 15, 15, 15, 7, 3, 1, 1000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_no_way_around_a_record_whose_answer_does_not_say_how_to_go_on() {
+        let (fetched, _, sizes) = with_a_large_record(false).await;
+        assert_eq!((fetched.unwrap_err().kind(), sizes.last()), (Kind::Data, Some(&1)));
     }
 
     #[tokio::test(start_paused = true)]

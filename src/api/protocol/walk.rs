@@ -4,7 +4,7 @@ use chrono::{SubsecRound, TimeDelta};
 use tokio::sync::mpsc::Sender;
 use tracing::Instrument;
 
-use super::chain::{Chain, Received, Said, Stop};
+use super::chain::{Chain, Received, Said, Stop, TooLarge};
 use super::{Source, cursor, jobs, numbered, page, query};
 use crate::api::limits::Objection;
 use crate::api::page::Delivery;
@@ -217,8 +217,13 @@ impl Walk<'_> {
         self.open.records += records as u64;
     }
 
-    /// Hands on a page of a chain that asks for one page at a time.
+    /// Hands on a page of a chain that asks for one page at a time, or the name of the record that was all of it.
     pub(super) async fn deliver(&mut self, number: u32, received: Received) -> Result<()> {
+        if let Some(TooLarge { error, id }) = received.too_large {
+            tracing::warn!("the record of page {number} is set aside: {error}");
+            self.count(0, 1);
+            return self.chain.set_aside(number, id).await;
+        }
         if received.is_empty() {
             return Ok(());
         }
