@@ -111,7 +111,7 @@ async fn rest(mut answer: reqwest::Response, mut outline: Outline) -> Option<Byt
         left = left.checked_sub(chunk.len())?;
         outline.read(&chunk);
     }
-    Some(outline.whole())
+    Some(outline.of_one())
 }
 
 /// Sorts an error of `reqwest` by what to do about it. Its URL is cut off: a query may hold a cursor.

@@ -48,7 +48,7 @@ pub struct Excerpt {
     /// How it began.
     pub head: Bytes,
     /// The answer without what is in its lists and in the objects within it, when the request was [`Outlined`] and the
-    /// answer came to its end.
+    /// answer, with one record in it, came to its end.
     pub outline: Bytes,
 }
 

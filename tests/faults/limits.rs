@@ -272,10 +272,9 @@ impl Transport for Narrow {
             }
             let head = answer.body().slice(..answer.body().len().min(4_096));
             let mut page: Value = serde_json::from_str(&text).unwrap();
-            for records in ["conversations", "entities"] {
-                page.get_mut(records).into_iter().for_each(|records| *records = json!([]));
-            }
-            let outline = if outlined { page.to_string().into() } else { Bytes::new() };
+            let records = ["conversations", "entities"].into_iter().find(|key| page[*key].is_array()).unwrap();
+            let found = page[records].as_array_mut().unwrap().drain(..).count();
+            let outline = if outlined && found == 1 { page.to_string().into() } else { Bytes::new() };
             let excerpt = Excerpt { head, outline };
             Err(TransportError { fault: Fault::TooLarge, excerpt, message: "too large".to_owned() })
         }
