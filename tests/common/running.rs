@@ -37,7 +37,12 @@ impl Running {
 
     /// Sends a signal and waits for the end.
     pub(crate) fn signal(mut self, name: &str) -> ExitStatus {
-        succeed(Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]));
+        if name == "KILL" {
+            // Without a process of its own, which comes later.
+            self.child.kill().expect("a child process");
+        } else {
+            succeed(Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]));
+        }
         self.child.wait().expect("a child process")
     }
 }
