@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use super::documents;
 use super::frontier::Frontier;
 use super::harvest::{Foreign, Harvest};
+use super::input::Feed;
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::flatten::batch::{DayBatch, PageRead};
 use crate::flatten::{Flattener, List, Sheet, last_activity};
 use crate::lake::day_rows::DayRows;
 use crate::memory::{Held, Leaving, Memory};
-use crate::plan::Slice;
 use crate::time::{Day, Timestamp};
 
 /// Pages of one slice that may wait for the workshop.
@@ -79,27 +79,14 @@ struct Flattened {
 }
 
 /// Which days' rows are wanted, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Owner {
-    /// The slice that owns them; everything is wanted without one.
-    pub(super) slice: Option<Slice>,
+    pub(super) feed: Feed,
     /// The moment of asking.
     pub(super) now: Timestamp,
 }
 
 impl Owner {
-    /// Where `page` is, for errors.
-    fn place(&self, page: &Page) -> String {
-        match self.slice {
-            Some(_) => format!("page {}", page.number),
-            None => format!("page {} of input {}", page.number, page.chain + 1),
-        }
-    }
-
-    fn wants(&self, day: Day) -> bool {
-        self.slice.is_none_or(|slice| slice.owns(day))
-    }
-
     /// What is left of the records of other days: when they were active.
     fn foreign(&self, read: &PageRead, page: &Page) -> Foreign {
         let mut foreign = Foreign { records: read.unwanted.len() as u64, ..Foreign::default() };
@@ -150,6 +137,12 @@ fn read(flattener: &Flattener, sheet: &mut Sheet, page: &mut Page, wants: impl F
     let (read, records) = flattener.read_list(sheet, (page.chain, page.number), list, documents::records, wants)?;
     page.records = records;
     Ok(read)
+}
+
+/// Whether the records of `page` are documents of their own, which are numbered from the page's number on: what is a page
+/// by itself begins with a bracket of its own.
+fn stand_alone(page: &Page) -> bool {
+    page.records.first().is_some_and(|first| first.start == 0)
 }
 
 /// What the pages of one input became so far.
@@ -219,9 +212,9 @@ impl Workshop {
     ) -> Result<Gathered> {
         let mut gathering = Gathering {
             harvest: Harvest::new(&self.memory),
-            frontier: Frontier::new(owner.slice.is_some()),
+            frontier: Frontier::new(!owner.feed.is_saved()),
             // Files are as they are; of a source, it says.
-            observed_at: owner.slice.is_none().then_some(owner.now),
+            observed_at: owner.feed.is_saved().then_some(owner.now),
             void: BTreeSet::new(),
             open: BTreeMap::new(),
             early,
@@ -237,7 +230,7 @@ impl Workshop {
                         if page.list.is_none() {
                             seen(page.records.len() as u64);
                         }
-                        self.start(&mut working, &mut gathering, page, owner).await?;
+                        self.start(&mut working, &mut gathering, page, owner.clone()).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
@@ -278,7 +271,11 @@ impl Workshop {
     ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
-        let number = gathering.frontier.begin(page.chain, page.number);
+        let number = if owner.feed.is_saved() {
+            gathering.frontier.begin_next(page.chain)
+        } else {
+            gathering.frontier.begin(page.chain, page.number)
+        };
         let open = gathering.open.pop_first().map(|(_, open)| open);
         let mut open = open.unwrap_or_else(|| {
             let sheet = flattener.sheet();
@@ -289,10 +286,16 @@ impl Workshop {
         working.spawn_blocking(move || {
             let flattened = pool.install(move || {
                 let counted = page.list.is_none();
-                let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.wants(day));
-                let mut read = read.context(|| owner.place(&page))?;
-                // What stays of a page must not keep all of it.
-                read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
+                let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.feed.owns(day));
+                let mut read = read.context(|| owner.feed.page(page.chain, page.number))?;
+                let alone = stand_alone(&page);
+                for bad in &mut read.bad {
+                    // What stays of a page must not keep all of it.
+                    bad.raw = Bytes::copy_from_slice(&bad.raw);
+                    if alone {
+                        bad.position.page += std::mem::take(&mut bad.position.index);
+                    }
+                }
                 let foreign = owner.foreign(&read, &page);
                 open.pages.push(number);
                 open.days.extend(&read.days);
