@@ -102,17 +102,21 @@ fn a_day_that_was_left_behind_and_comes_back_is_whole() {
     all.insert(1, all[0].clone());
     all.extend([late, newer]);
 
-    let convlake = Convlake::new();
+    let want = made_of(page(&all));
     let pages: Vec<String> = all.chunks(50).map(page).collect();
-    let file = save(&convlake, "pages", pages.join("\n"));
-    let lake = convlake.lake();
-    let run = convert(&convlake, lake.to_str().unwrap(), &["-vv", file.to_str().unwrap()]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("encoded ahead"), "no day was left behind: {}", run.stderr);
-    assert_eq!(contents(&lake), made_of(page(&all)));
-    let ledger = ledger(&lake);
-    let counts = &ledger.day(DAYS[0].parse().unwrap()).unwrap().receipt.as_ref().unwrap().counts;
-    assert_eq!((counts.records, counts.conversations, counts.duplicates), (A_DAY as u64 + 2, A_DAY as u64, 2));
+    let alone: Vec<String> = all.iter().map(Value::to_string).collect();
+    for documents in [pages, alone] {
+        let convlake = Convlake::new();
+        let file = save(&convlake, "pages", documents.join("\n"));
+        let lake = convlake.lake();
+        let run = convert(&convlake, lake.to_str().unwrap(), &["-vv", file.to_str().unwrap()]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("encoded ahead"), "no day was left behind: {}", run.stderr);
+        assert_eq!(contents(&lake), want);
+        let ledger = ledger(&lake);
+        let counts = &ledger.day(DAYS[0].parse().unwrap()).unwrap().receipt.as_ref().unwrap().counts;
+        assert_eq!((counts.records, counts.conversations, counts.duplicates), (A_DAY as u64 + 2, A_DAY as u64, 2));
+    }
 }
 
 #[test]
@@ -362,7 +366,8 @@ fn a_record_that_is_set_aside_says_from_which_document_it_came() {
     let all = conversations("2025-06-01");
     let convlake = Convlake::new();
     let bad = json!({"conversationStart": "2025-03-01T01:00:00Z"});
-    let lines = [page(&all[..3]), bad.to_string(), all[3].to_string(), bad.to_string(), page(&[bad.clone()])];
+    let lines =
+        [page(&all[..3]), bad.to_string(), all[3].to_string(), bad.to_string(), page(std::slice::from_ref(&bad))];
     save(&convlake, "good", page(&all));
     save(&convlake, "bad", lines.join("\n"));
     assert_eq!(convert(&convlake, "lake", &["good", "bad"]).code, Some(0));
