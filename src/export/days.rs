@@ -98,10 +98,12 @@ impl Publisher {
 
     /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
     pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest) -> Result<()> {
-        let (bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
+        let (mut bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
         if bad.is_empty() && refused.is_empty() {
             return Ok(());
         }
+        // In the order in which they came, whichever page was read first.
+        bad.sort_unstable_by_key(|record| record.position);
         let quarantine = Arc::clone(&self.quarantine);
         self.blocking(move || {
             quarantine.add(|record| Origin { place: feed.place(record.position.chain), day: None }, &bad)?;

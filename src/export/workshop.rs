@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::documents;
 use super::frontier::Frontier;
@@ -77,6 +77,9 @@ struct Flattened {
     /// Whether it was known before how many records it has.
     counted: bool,
 }
+
+/// What came of a page, by its number among all pages of the input.
+type Worked = (u64, Result<Flattened>);
 
 /// Which days' rows are wanted, and when.
 #[derive(Clone, Debug)]
@@ -219,10 +222,10 @@ impl Workshop {
             open: BTreeMap::new(),
             early,
         };
-        let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
+        let mut working: JoinSet<Worked> = JoinSet::new();
         loop {
             tokio::select! {
-                Some(done) = working.join_next() => self.collect(&mut gathering, done, &seen).await?,
+                Some(done) = working.join_next() => self.collect(&mut gathering, done, &mut working, &seen).await?,
                 // Every page in work has a sheet: there shall be no more of them than benches.
                 delivery = pages.recv(), if working.len() <= self.pool.current_num_threads() => match delivery {
                     Some(Delivery::Asked { at }) => gathering.observed_at = Some(at),
@@ -234,7 +237,7 @@ impl Workshop {
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
-                            self.collect(&mut gathering, done, &seen).await?;
+                            self.collect(&mut gathering, done, &mut working, &seen).await?;
                         }
                         self.spill(&mut gathering).await?;
                         gathering.harvest.forget(chain);
@@ -247,7 +250,7 @@ impl Workshop {
             }
         }
         while let Some(done) = working.join_next().await {
-            self.collect(&mut gathering, done, &seen).await?;
+            self.collect(&mut gathering, done, &mut working, &seen).await?;
         }
         // What is left is published at once.
         gathering.early = None;
@@ -264,7 +267,7 @@ impl Workshop {
     /// stops.
     async fn start(
         &self,
-        working: &mut JoinSet<Result<Flattened>>,
+        working: &mut JoinSet<Worked>,
         gathering: &mut Gathering<'_>,
         mut page: Page,
         owner: Owner,
@@ -304,7 +307,7 @@ impl Workshop {
                 Ok(Flattened { number, chain: page.chain, read, rows, foreign, counted })
             });
             drop(bench);
-            flattened
+            (number, flattened)
         });
         Ok(())
     }
@@ -312,10 +315,14 @@ impl Workshop {
     async fn collect(
         &self,
         gathering: &mut Gathering<'_>,
-        done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
+        done: std::result::Result<Worked, JoinError>,
+        working: &mut JoinSet<Worked>,
         seen: &impl Fn(u64),
     ) -> Result<()> {
-        let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
+        let done = match done.map_err(died)? {
+            (_, Ok(done)) => done,
+            (number, Err(error)) => return Err(first_error(number, error, working).await?),
+        };
         if !done.counted {
             seen(done.read.records);
         }
@@ -360,6 +367,7 @@ impl Workshop {
             self.spill(gathering).await?;
         }
         for day in days {
+            tracing::debug!(%day, "left behind");
             let rows = gathering.harvest.take(day);
             let left = LeftBehind { day, rows, observed_at, leaving: self.memory.leaving() };
             to.send(left).await.map_err(|_| Error::bug("nobody takes a day"))?;
@@ -375,6 +383,24 @@ impl Workshop {
         gathering.harvest = spilled.map_err(|e| Error::bug("rows could not be spilled").source(e))??;
         Ok(())
     }
+}
+
+/// Of what is the matter with page `number` and with those that are still `working`, what stands first: the others may
+/// come of it.
+async fn first_error(number: u64, error: Error, working: &mut JoinSet<Worked>) -> Result<Error> {
+    let mut first = (number, error);
+    while let Some(done) = working.join_next().await {
+        if let (number, Err(error)) = done.map_err(died)?
+            && number < first.0
+        {
+            first = (number, error);
+        }
+    }
+    Ok(first.1)
+}
+
+fn died(e: JoinError) -> Error {
+    Error::bug("a page could not be flattened").source(e)
 }
 
 fn closed(e: tokio::sync::AcquireError) -> Error {
