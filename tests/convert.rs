@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::convlake::{Convlake, Run};
-use common::org::{Ids, Org, at, ids};
+use common::org::{Ids, Org, at, files, ids};
 use common::receipts::{Contents, contents, ledger, written};
 use convlake::simulator::{SimulatorSettings, World, WorldSettings};
 use convlake::time::Day;
@@ -58,6 +58,24 @@ fn convert(convlake: &Convlake, lake: &str, args: &[&str]) -> Run {
     convlake.run([&["convert", "--out", lake], args].concat())
 }
 
+/// The same of what comes through standard input.
+fn convert_stdin(convlake: &Convlake, lake: &str, input: &[u8]) -> Run {
+    let mut command = convlake.command(["convert", "-", "--out", lake]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Lines of quarantine.
+fn quarantined(lake: &Path) -> Vec<Value> {
+    let kept = files(&lake.join("_convlake/quarantine"));
+    let lines = kept.values().flat_map(|text| text.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
 /// A lake made of one file with this content.
 fn made_of(content: impl AsRef<[u8]>) -> Contents {
     let convlake = Convlake::new();
@@ -84,17 +102,23 @@ fn a_day_that_was_left_behind_and_comes_back_is_whole() {
     all.insert(1, all[0].clone());
     all.extend([late, newer]);
 
-    let convlake = Convlake::new();
+    let want = made_of(page(&all));
     let pages: Vec<String> = all.chunks(50).map(page).collect();
-    let file = save(&convlake, "pages", pages.join("\n"));
-    let lake = convlake.lake();
-    let run = convert(&convlake, lake.to_str().unwrap(), &["-vv", file.to_str().unwrap()]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("encoded ahead"), "no day was left behind: {}", run.stderr);
-    assert_eq!(contents(&lake), made_of(page(&all)));
-    let ledger = ledger(&lake);
-    let counts = &ledger.day(DAYS[0].parse().unwrap()).unwrap().receipt.as_ref().unwrap().counts;
-    assert_eq!((counts.records, counts.conversations, counts.duplicates), (A_DAY as u64 + 2, A_DAY as u64, 2));
+    // Documents that are read together leave gaps in the numbers of pages.
+    let (first, rest) = all.split_at(100);
+    let mixed: Vec<String> = first.iter().map(Value::to_string).chain(rest.chunks(50).map(page)).collect();
+    for documents in [pages, mixed] {
+        let convlake = Convlake::new();
+        let file = save(&convlake, "pages", documents.join("\n"));
+        let lake = convlake.lake();
+        let run = convert(&convlake, lake.to_str().unwrap(), &["-vv", file.to_str().unwrap()]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("left behind"), "no day was left behind: {}", run.stderr);
+        assert_eq!(contents(&lake), want);
+        let ledger = ledger(&lake);
+        let counts = &ledger.day(DAYS[0].parse().unwrap()).unwrap().receipt.as_ref().unwrap().counts;
+        assert_eq!((counts.records, counts.conversations, counts.duplicates), (A_DAY as u64 + 2, A_DAY as u64, 2));
+    }
 }
 
 #[test]
@@ -165,10 +189,8 @@ fn many_files_and_standard_input_make_what_one_file_makes() {
     assert_eq!(contents(&convlake.path("files")), want);
 
     for (lake, input) in [("plain", page(&all).into_bytes()), ("packed", gzip(&page(&all)))] {
-        let mut command = convlake.command(["convert", "-", "--out", lake]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&input).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let run = convert_stdin(&convlake, lake, &input);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(contents(&convlake.path(lake)), want, "{lake}");
     }
 }
@@ -286,7 +308,83 @@ fn a_page_that_is_broken_in_its_middle_is_named() {
     save(&convlake, "good", page(&all));
     save(&convlake, "broken", format!("{}\n{broken}\n", page(&all[..3])));
     let run = convert(&convlake, "lake", &["good", "broken"]);
-    assert_refused(&run, &convlake.lake(), "page 2 of input 2");
+    assert_refused(&run, &convlake.lake(), "`broken`: document 2: ");
+    assert!(run.stderr.contains("hint: nothing was published"), "{}", run.stderr);
+
+    // Conversations alone in their lines are read together; the page behind them is still the document that it is.
+    let lone = all.iter().map(|c| format!("{c}\n")).collect::<String>();
+    save(&convlake, "mixed", format!("{lone}{broken}\n"));
+    let run = convert(&convlake, "mixed-lake", &["good", "mixed"]);
+    assert_refused(&run, &convlake.path("mixed-lake"), &format!("`mixed`: document {}: ", all.len() + 1));
+
+    let run = convert_stdin(&convlake, "piped-lake", format!("{}\n{{}}\n{broken}\n", page(&all)).as_bytes());
+    assert_refused(&run, &convlake.path("piped-lake"), "stdin: document 3: ");
+}
+
+/// Lines in which the text of one record has a line break that is none of JSON, where both sides of it look like ends of
+/// pages. Returns them, and that record.
+fn broken_by_a_line_break(all: &[Value], is_list: bool) -> (String, String) {
+    let (ends, goes_on) = if is_list { ("}]", "[{") } else { ("}]}", "{") };
+    let mut marked = all.to_vec();
+    marked[1]["externalTag"] = json!("MARK");
+    let broken = |text: String| text.replace("MARK", &format!("see {ends}\n{goes_on} above"));
+    let of = |some: &[Value]| if is_list { json!(some).to_string() } else { page(some) };
+    let lines = [&marked[..4], &marked[4..]].map(|some| broken(of(some))).join("\n");
+    (lines + "\n", broken(marked[1].to_string()))
+}
+
+#[test]
+fn a_record_that_is_broken_by_a_line_break_is_alone_set_aside() {
+    let all = conversations("2025-06-01");
+    let others = [&all[..1], &all[2..]].concat();
+    for is_list in [false, true] {
+        let (lines, broken) = broken_by_a_line_break(&all, is_list);
+        let convlake = Convlake::new();
+        convlake.convert(&[save(&convlake, "pages", lines)]);
+        assert_eq!(contents(&convlake.lake()), made_of(page(&others)), "bare lists: {is_list}");
+        let kept = quarantined(&convlake.lake());
+        assert_eq!(kept.len(), 1);
+        assert_eq!((kept[0]["reason"].as_str(), kept[0]["raw"].as_str()), (Some("not_json"), Some(broken.as_str())));
+    }
+}
+
+#[test]
+fn a_page_that_is_cut_by_text_like_another_page_is_refused_with_its_place() {
+    let all = conversations("2025-06-01");
+    // Doubly broken: neither the line break nor the quotes could stand in a text.
+    let text = "}]}\n{\"conversations\":[{";
+    // Both halves of it are refused, in any order.
+    let mut marked = all.clone();
+    marked[5]["externalTag"] = json!("MARK");
+    let convlake = Convlake::new();
+    save(&convlake, "good", page(&all));
+    save(&convlake, "cut", format!("{}\n{}\n", page(&marked[..4]), page(&marked[4..]).replace("MARK", text)));
+    let run = convert(&convlake, "lake", &["good", "cut"]);
+    assert_refused(&run, &convlake.lake(), "`cut`: document 2: ");
+    assert!(run.stderr.contains("hint: nothing was published"), "{}", run.stderr);
+}
+
+#[test]
+fn a_record_that_is_set_aside_says_from_which_document_it_came() {
+    let all = conversations("2025-06-01");
+    let convlake = Convlake::new();
+    let bad = json!({"conversationStart": "2025-03-01T01:00:00Z"});
+    let lines =
+        [page(&all[..3]), bad.to_string(), all[3].to_string(), bad.to_string(), page(std::slice::from_ref(&bad))];
+    save(&convlake, "good", page(&all));
+    save(&convlake, "bad", lines.join("\n"));
+    assert_eq!(convert(&convlake, "lake", &["good", "bad"]).code, Some(0));
+    let kept = quarantined(&convlake.lake());
+    let said: Vec<Value> = kept.iter().map(|line| json!([line["place"], line["page"], line["index"]])).collect();
+    assert_eq!(said, [json!(["bad", 2, 0]), json!(["bad", 4, 0]), json!(["bad", 5, 0])]);
+
+    let name = format!("{}-0:2", kept[0]["run"].as_str().unwrap());
+    let shown = convlake.succeed(["quarantine", "lake", "show", &name]);
+    assert!(shown.stderr.contains("no_id: bad, chain 1, page 4, record 0"), "{}", shown.stderr);
+
+    let run = convert_stdin(&convlake, "piped-lake", bad.to_string().as_bytes());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(quarantined(&convlake.path("piped-lake"))[0]["place"], "stdin");
 }
 
 #[test]

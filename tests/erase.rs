@@ -189,6 +189,13 @@ fn quarantine_forgets_too_and_takes_nothing_of_it_in_again() {
         (0, 2, 0)
     );
     assert_eq!(common::org::ids(&lake).values().flatten().count(), 0);
+
+    // What is set aside says from which file it came.
+    let named = ["bad-1.json", "other.json"].map(|name| convlake.path(name));
+    named.iter().for_each(|path| write(path, r#"{"conversations":[{"participants":[]}]}"#));
+    convlake.convert(&named);
+    let kept = quarantine(&lake);
+    assert_eq!((kept.matches("bad-1").count(), kept.matches("other.json").count()), (0, 1));
 }
 
 #[test]

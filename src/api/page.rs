@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 pub struct Page {
     /// Ordinal of the chain within its observation; see [`crate::flatten::batch::Position`].
     pub chain: u32,
-    /// Number within the chain, from 1. Parts of pages that were too large are numbered behind all others.
+    /// Number within the chain, from 1. Parts of pages that were too large are numbered behind all others. Of saved pages
+    /// it is the number of the document, or of the first of those that are its records.
     pub number: u32,
     /// The decoded body.
     pub body: Bytes,

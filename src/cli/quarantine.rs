@@ -171,8 +171,9 @@ fn show(kept: Kept, content: &Bytes, line: usize, raw: bool, console: &Console) 
     if let Some(said) = said {
         let day = said.day.map_or(String::new(), |day| format!(", of {day}"));
         console.say(&format!(
-            "{}: chain {}, page {}, record {}{day}, by run {}",
+            "{}: {}, chain {}, page {}, record {}{day}, by run {}",
             escaped(said.reason.as_bytes()),
+            escaped(said.place.as_bytes()),
             said.chain,
             said.page,
             said.index,

@@ -7,6 +7,7 @@ use futures::stream;
 
 use super::days::{Observer, Publishing};
 use super::harvest::Harvest;
+use super::input::Feed;
 use super::pipeline::{Brought, Exporter};
 use super::workshop::LeftBehind;
 use crate::error::{Context, Error, Result};
@@ -29,7 +30,7 @@ impl Exporter {
             out_of_window: harvest.seen().out_of_window,
             quarantined: harvest.bad.len() as u64,
         };
-        self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
+        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
         readable?;
         self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
         let (mut promises, mut rest) = (Vec::new(), Vec::new());
@@ -80,7 +81,7 @@ impl Exporter {
         let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
         let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
         // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(again.to_string(), &mut harvest).await?;
+        self.publisher.quarantine(Feed::Slice(again), &mut harvest).await?;
         observation.rows.extend(harvest.take(observation.day));
         observation.observed_at = fetched.observed_at;
         observation.confirmed = true;

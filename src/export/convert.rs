@@ -1,11 +1,8 @@
 //! Saved pages into the same lake: no plan and no source, the rest of the pipeline as it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -17,6 +14,7 @@ use tokio::sync::mpsc;
 use super::ahead;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
 use super::documents::{self, Document, Documents};
+use super::input::{Feed, Input};
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, conclude, resume};
@@ -31,31 +29,6 @@ use crate::time::{Clock, Day};
 
 /// Conversations that stand alone in their documents are gathered into pages of this size.
 const LONE_RECORDS_A_PAGE: usize = 500;
-
-/// Where saved pages are read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Standard input.
-    Stdin,
-    /// A file.
-    File(PathBuf),
-}
-
-impl From<&Path> for Input {
-    /// `-` is standard input.
-    fn from(path: &Path) -> Input {
-        if path == Path::new("-") { Input::Stdin } else { Input::File(path.to_owned()) }
-    }
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Input::Stdin => f.write_str("stdin"),
-            Input::File(path) => write!(f, "`{}`", path.display()),
-        }
-    }
-}
 
 /// Converts saved pages: all inputs of one call are one observation of the days they hold, and nothing is published
 /// before all of them are read. Of two versions of a conversation the one read later wins.
@@ -93,10 +66,12 @@ async fn run(
 ) -> Result<()> {
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
     let memory = workshop.memory().clone();
+    let inputs: Arc<[Input]> = inputs.into();
+    let feed = Feed::Saved(Arc::clone(&inputs));
     let reading = tokio::task::spawn_blocking(move || read(&inputs, &memory, &pages));
     let observed_at = clock.now();
     let (left, mut behind) = mpsc::channel(1);
-    let owner = Owner { slice: None, now: observed_at };
+    let owner = Owner { feed: feed.clone(), now: observed_at };
     let early = Early { to: left, wants: &|_| true, spilled: true };
     let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
@@ -116,7 +91,7 @@ async fn run(
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
     };
-    publisher.quarantine("convert".to_owned(), &mut harvest).await?;
+    publisher.quarantine(feed, &mut harvest).await?;
     read?;
     readable?;
 
@@ -178,15 +153,9 @@ fn missing(observation: &Observation) -> Error {
 /// Sends the pages of all inputs, one chain an input.
 fn read(inputs: &[Input], memory: &Memory, pages: &mpsc::Sender<Delivery>) -> Result<()> {
     for (chain, input) in (0..).zip(inputs) {
-        let raw: Box<dyn Read + Send> = match input {
-            Input::Stdin => Box::new(io::stdin()),
-            Input::File(path) => {
-                Box::new(File::open(path).map_err(|e| Error::usage(format!("{input} cannot be opened")).source(e))?)
-            }
-        };
-        let documents =
-            documents::open(raw).map_err(|e| Error::storage(format!("{input} cannot be read")).source(e))?;
-        read_input(documents, chain, memory, pages).context(|| input.to_string())?;
+        read_input(input.documents()?, chain, memory, pages)
+            .map_err(documents::refused)
+            .context(|| input.to_string())?;
     }
     Ok(())
 }
@@ -197,16 +166,15 @@ fn read_input<R: Read>(
     memory: &Memory,
     pages: &mpsc::Sender<Delivery>,
 ) -> Result<()> {
-    let mut number = 0;
-    let mut send = |(body, records): (Bytes, Vec<Range<usize>>), list: Option<Range<usize>>| {
-        number += 1;
+    let send = |number, (body, records): (Bytes, Vec<Range<usize>>), list: Option<Range<usize>>| {
         let body = Handle::current().block_on(memory.page(body));
         // Nobody listens any more only when the conversion has ended with an error of its own.
         pages.blocking_send(Delivery::Page(Page { chain, number, body, records, list })).is_ok()
     };
     let mut lone = Lone::default();
-    for (n, document) in (1..).zip(documents) {
+    for (n, document) in (1_u64..).zip(documents) {
         let document = document?;
+        let number = u32::try_from(n).map_err(|_| Error::data("there are over 4 billion documents"))?;
         if let Some(complaint) = &document.envelope.complaint {
             return Err(
                 Error::data(format!("an error answer, not a page: {complaint}")).context(format!("document {n}"))
@@ -215,18 +183,18 @@ fn read_input<R: Read>(
         // A page in between must not overtake the lone records before it: order decides between versions.
         if !lone.takes(&document)
             && let Some(page) = lone.take()
-            && !send(page, None)
+            && !send(lone.first, page, None)
         {
             return Ok(());
         }
         if !document.envelope.is_page {
-            lone.add(document);
-        } else if !send((document.body(), document.envelope.records), document.list) {
+            lone.add(number, document);
+        } else if !send(number, (document.body(), document.envelope.records), document.list) {
             return Ok(());
         }
     }
     if let Some(page) = lone.take() {
-        send(page, None);
+        send(lone.first, page, None);
     }
     Ok(())
 }
@@ -234,6 +202,8 @@ fn read_input<R: Read>(
 /// Conversations that stand alone, one a document, in the same chunk.
 #[derive(Default)]
 struct Lone {
+    /// The number of the first of them.
+    first: u32,
     chunk: Bytes,
     records: Vec<Range<usize>>,
 }
@@ -245,7 +215,10 @@ impl Lone {
         self.records.is_empty() || is_near && !document.envelope.is_page && self.records.len() < LONE_RECORDS_A_PAGE
     }
 
-    fn add(&mut self, document: Document) {
+    fn add(&mut self, number: u32, document: Document) {
+        if self.records.is_empty() {
+            self.first = number;
+        }
         self.chunk = document.chunk;
         self.records.push(document.range);
     }

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use tokio::sync::Semaphore;
 
 use super::harvest::Harvest;
+use super::input::Feed;
 use super::record::Recorder;
 use super::report::{DayOutcome, DayReport, Sample};
 use super::workshop::LeftBehind;
@@ -96,17 +97,19 @@ impl Publisher {
     }
 
     /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
-    pub(super) async fn quarantine(&self, place: String, harvest: &mut Harvest) -> Result<()> {
-        let (bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
+    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest) -> Result<()> {
+        let (mut bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
         if bad.is_empty() && refused.is_empty() {
             return Ok(());
         }
+        // In the order in which they came, whichever page was read first.
+        bad.sort_unstable_by_key(|record| record.position);
         let quarantine = Arc::clone(&self.quarantine);
         self.blocking(move || {
-            quarantine.add(Origin { place: &place, day: None }, &bad)?;
+            quarantine.add(|record| Origin { place: feed.place(record.position.chain), day: None }, &bad)?;
             for (body, reason) in refused {
                 if let Some(kept) = quarantine.keep_response(&body)? {
-                    tracing::warn!("{place}: an answer was refused ({reason}); it is kept as `{kept}`");
+                    tracing::warn!("{}: an answer was refused ({reason}); it is kept as `{kept}`", feed.place(0));
                 }
             }
             Ok(())

@@ -243,7 +243,7 @@ impl State<'_> {
             let flattener = Flattener::new(Arc::new(table))?;
             let run = lake.begin(id, dataset, TableSpec::of(flattener.catalog())?, clock)?;
             let Rows { batches, bad, unknown } = Rows::of(&listing, day, &flattener)?;
-            quarantine.add(Origin { place: name, day: Some(day) }, &bad)?;
+            quarantine.add(|_| Origin { place: name.into(), day: Some(day) }, &bad)?;
             let (rows, bad) = (batches.iter().map(|batch| batch.keys.len()).sum::<usize>(), bad.len());
             if bad >= BAD_MIN && bad >= rows {
                 return Err(Error::data(format!("{name}: {bad} of {} entities cannot be read", rows + bad))

@@ -5,7 +5,8 @@
 //!
 //! Lines need no search for their end: where a line break stands between a closing and an opening bracket, one
 //! document ends and the next begins, or the text is broken. A document that turns out not to be whole when it is cut
-//! like that, and whatever has no such line break in sight, is cut bracket by bracket.
+//! like that, and whatever has no such line break in sight, is cut bracket by bracket. A page is trusted to be whole only
+//! if what comes behind it begins as no broken text goes on.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
@@ -17,7 +18,7 @@ use memchr::memchr;
 use super::buffers::Buffers;
 use crate::api::envelope::{Envelope, seeming_list};
 use crate::api::nesting::{Found, Nesting};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
@@ -69,8 +70,20 @@ impl Document {
     }
 }
 
+/// Adds what to do about a document that is refused.
+pub(super) fn refused(error: Error) -> Error {
+    match error.kind() {
+        Kind::Data => error.hint("nothing was published: save the page again, or convert without it"),
+        _ => error,
+    }
+}
+
 /// Where the records stand in `text`, which was taken for one page by its looks.
 pub(super) fn records(text: &[u8]) -> Result<Vec<Range<usize>>> {
+    told_apart(text).map_err(refused)
+}
+
+fn told_apart(text: &[u8]) -> Result<Vec<Range<usize>>> {
     let mut records = Vec::new();
     for (document, envelope) in apart(text)? {
         if let Some(complaint) = &envelope.complaint {
@@ -140,7 +153,7 @@ impl<R: Read> Documents<R> {
         self.count += 1;
         if let Some(end) = self.line()? {
             let text = &self.chunk[self.at..end];
-            if let Some(list) = seeming_list(text) {
+            if let Some(list) = seeming_list(text).filter(|_| begins_for_sure(&self.chunk[end..])) {
                 let envelope = Envelope { names_records: true, is_page: true, ..Envelope::default() };
                 return Ok(Some(self.take(end, envelope, Some(list))));
             }
@@ -257,6 +270,14 @@ fn unreadable(cause: io::Error) -> Error {
     }
 }
 
+/// Whether `text`, which stands behind a line break, is no string that the line break has come into: a quote would end
+/// the string, and no letter stands behind that. Nor is nothing.
+fn begins_for_sure(text: &[u8]) -> bool {
+    let text = &text[blank(text)..];
+    let mut opened = text.iter().skip_while(|byte| matches!(byte, b'{' | b'[') || byte.is_ascii_whitespace());
+    text.is_empty() || opened.next() == Some(&b'"') && opened.next().is_some_and(u8::is_ascii_alphabetic)
+}
+
 /// How many bytes of white space `text` begins with, byte order marks included: they may stand before any concatenated
 /// file.
 fn blank(text: &[u8]) -> usize {
@@ -281,7 +302,6 @@ impl<R: Read> Iterator for Documents<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
     use proptest::prelude::*;
     use std::io::Write;
 
@@ -349,6 +369,18 @@ mod tests {
         let text = "{\"conversations\":[{\"a\":\"}\n{\"},{\"b\":1}]}\n{\"conversations\":[]}";
         let found: Vec<_> = Documents::new(text.as_bytes()).map(|d| d.unwrap().envelope.records.len()).collect();
         assert_eq!(found, [2, 0]);
+    }
+
+    #[test]
+    fn a_line_break_in_a_broken_record_does_not_cut_its_page() {
+        for behind in ["{\"},{\"b\":1}]}", "{ [\",\"b\":1}]}", "[x\"}]}", "{]}\n{}\"}]}"] {
+            let broken = format!("{{\"conversations\":[{{\"a\":\"}}]}}\n{behind}");
+            let text: &'static str = format!("{broken}\n{{\"conversations\":[{{}}]}}\n").leak();
+            for step in 1..=text.len() + 1 {
+                let found: Vec<_> = Documents::by(step, text.as_bytes()).map(|d| d.unwrap().range.len()).collect();
+                assert_eq!(found, [broken.len(), 22], "{broken}");
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Frontier {
         place(number)
     }
 
+    /// The next page of `chain` begins, if its pages come in order, whatever their numbers are.
+    pub(super) fn begin_next(&mut self, chain: u32) -> u64 {
+        let came = if chain == self.chain { self.came } else { 0 };
+        self.begin(chain, came + 1)
+    }
+
     /// A page of `chain` has records of `days`.
     pub(super) fn touched(&mut self, chain: u32, page: u64, days: &BTreeSet<Day>) {
         for &day in days.iter().filter(|day| !self.told.contains_key(day)) {
@@ -130,8 +136,9 @@ mod tests {
 
     /// The next page has been read; its rows are not with their days yet.
     fn read(frontier: &mut Frontier, days: &[i64]) -> u64 {
-        let number = frontier.came + 1;
-        touch(frontier, 0, number, days)
+        let page = frontier.begin_next(0);
+        frontier.touched(0, page, &days.iter().map(|&n| day(n)).collect());
+        page
     }
 
     #[test]
@@ -141,7 +148,7 @@ mod tests {
             let page = read(&mut frontier, &[if n == 1 { 0 } else { 1 }]);
             frontier.done([page]);
         }
-        let slow = frontier.begin(0, frontier.came + 1);
+        let slow = frontier.begin_next(0);
         let quick = read(&mut frontier, &[1]);
         frontier.done([quick]);
         assert_eq!(frontier.left_behind(|_| true), [], "a page that stands nearer is not done");

@@ -20,6 +20,7 @@ mod documents;
 mod expect;
 mod frontier;
 mod harvest;
+mod input;
 mod pipeline;
 mod record;
 mod report;
@@ -33,9 +34,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use compare::{DayCount, count_days};
-pub use convert::{Input, convert};
+pub use convert::convert;
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Expectation, ExpectedWindow, expect, probe};
+pub use input::Input;
 pub use report::{DayOutcome, DayReport, ErrorReport, Report, Sample, Totals, WindowReport};
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::days::Publisher;
 use super::harvest::Harvest;
+use super::input::Feed;
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Settings, ahead, begin};
@@ -191,7 +192,7 @@ impl Exporter {
             drop(pages);
             fetched
         };
-        let owner = Owner { slice: Some(*slice), now: self.clock.now() };
+        let owner = Owner { feed: Feed::Slice(*slice), now: self.clock.now() };
         let seen = |records| {
             self.recorder.page(records);
             self.room.at_least(self.api.slices_needed(slice.protocol, self.workshop.memory()));
@@ -213,7 +214,7 @@ impl Exporter {
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
-                self.publisher.quarantine(slice.to_string(), &mut harvest).await?;
+                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
                 Err(error)
             }
         }

@@ -8,18 +8,18 @@ use bytes::Bytes;
 use chrono::DateTime;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::documents;
 use super::frontier::Frontier;
 use super::harvest::{Foreign, Harvest};
+use super::input::Feed;
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::flatten::batch::{DayBatch, PageRead};
 use crate::flatten::{Flattener, List, Sheet, last_activity};
 use crate::lake::day_rows::DayRows;
 use crate::memory::{Held, Leaving, Memory};
-use crate::plan::Slice;
 use crate::time::{Day, Timestamp};
 
 /// Pages of one slice that may wait for the workshop.
@@ -78,28 +78,18 @@ struct Flattened {
     counted: bool,
 }
 
+/// What came of a page, by its number among all pages of the input.
+type Worked = (u64, Result<Flattened>);
+
 /// Which days' rows are wanted, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Owner {
-    /// The slice that owns them; everything is wanted without one.
-    pub(super) slice: Option<Slice>,
+    pub(super) feed: Feed,
     /// The moment of asking.
     pub(super) now: Timestamp,
 }
 
 impl Owner {
-    /// Where `page` is, for errors.
-    fn place(&self, page: &Page) -> String {
-        match self.slice {
-            Some(_) => format!("page {}", page.number),
-            None => format!("page {} of input {}", page.number, page.chain + 1),
-        }
-    }
-
-    fn wants(&self, day: Day) -> bool {
-        self.slice.is_none_or(|slice| slice.owns(day))
-    }
-
     /// What is left of the records of other days: when they were active.
     fn foreign(&self, read: &PageRead, page: &Page) -> Foreign {
         let mut foreign = Foreign { records: read.unwanted.len() as u64, ..Foreign::default() };
@@ -150,6 +140,12 @@ fn read(flattener: &Flattener, sheet: &mut Sheet, page: &mut Page, wants: impl F
     let (read, records) = flattener.read_list(sheet, (page.chain, page.number), list, documents::records, wants)?;
     page.records = records;
     Ok(read)
+}
+
+/// Whether the records of `page` are documents of their own, which are numbered from the page's number on: what is a page
+/// by itself begins with a bracket of its own.
+fn stand_alone(page: &Page) -> bool {
+    page.records.first().is_some_and(|first| first.start == 0)
 }
 
 /// What the pages of one input became so far.
@@ -219,17 +215,17 @@ impl Workshop {
     ) -> Result<Gathered> {
         let mut gathering = Gathering {
             harvest: Harvest::new(&self.memory),
-            frontier: Frontier::new(owner.slice.is_some()),
+            frontier: Frontier::new(!owner.feed.is_saved()),
             // Files are as they are; of a source, it says.
-            observed_at: owner.slice.is_none().then_some(owner.now),
+            observed_at: owner.feed.is_saved().then_some(owner.now),
             void: BTreeSet::new(),
             open: BTreeMap::new(),
             early,
         };
-        let mut working: JoinSet<Result<Flattened>> = JoinSet::new();
+        let mut working: JoinSet<Worked> = JoinSet::new();
         loop {
             tokio::select! {
-                Some(done) = working.join_next() => self.collect(&mut gathering, done, &seen).await?,
+                Some(done) = working.join_next() => self.collect(&mut gathering, done, &mut working, &seen).await?,
                 // Every page in work has a sheet: there shall be no more of them than benches.
                 delivery = pages.recv(), if working.len() <= self.pool.current_num_threads() => match delivery {
                     Some(Delivery::Asked { at }) => gathering.observed_at = Some(at),
@@ -237,11 +233,11 @@ impl Workshop {
                         if page.list.is_none() {
                             seen(page.records.len() as u64);
                         }
-                        self.start(&mut working, &mut gathering, page, owner).await?;
+                        self.start(&mut working, &mut gathering, page, owner.clone()).await?;
                     }
                     Some(Delivery::Restart { chain }) => {
                         while let Some(done) = working.join_next().await {
-                            self.collect(&mut gathering, done, &seen).await?;
+                            self.collect(&mut gathering, done, &mut working, &seen).await?;
                         }
                         self.spill(&mut gathering).await?;
                         gathering.harvest.forget(chain);
@@ -254,7 +250,7 @@ impl Workshop {
             }
         }
         while let Some(done) = working.join_next().await {
-            self.collect(&mut gathering, done, &seen).await?;
+            self.collect(&mut gathering, done, &mut working, &seen).await?;
         }
         // What is left is published at once.
         gathering.early = None;
@@ -271,14 +267,18 @@ impl Workshop {
     /// stops.
     async fn start(
         &self,
-        working: &mut JoinSet<Result<Flattened>>,
+        working: &mut JoinSet<Worked>,
         gathering: &mut Gathering<'_>,
         mut page: Page,
         owner: Owner,
     ) -> Result<()> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(closed)?;
         let (flattener, pool) = (Arc::clone(&self.flattener), Arc::clone(&self.pool));
-        let number = gathering.frontier.begin(page.chain, page.number);
+        let number = if owner.feed.is_saved() {
+            gathering.frontier.begin_next(page.chain)
+        } else {
+            gathering.frontier.begin(page.chain, page.number)
+        };
         let open = gathering.open.pop_first().map(|(_, open)| open);
         let mut open = open.unwrap_or_else(|| {
             let sheet = flattener.sheet();
@@ -289,10 +289,16 @@ impl Workshop {
         working.spawn_blocking(move || {
             let flattened = pool.install(move || {
                 let counted = page.list.is_none();
-                let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.wants(day));
-                let mut read = read.context(|| owner.place(&page))?;
-                // What stays of a page must not keep all of it.
-                read.bad.iter_mut().for_each(|bad| bad.raw = Bytes::copy_from_slice(&bad.raw));
+                let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.feed.owns(day));
+                let mut read = read.context(|| owner.feed.page(page.chain, page.number))?;
+                let alone = stand_alone(&page);
+                for bad in &mut read.bad {
+                    // What stays of a page must not keep all of it.
+                    bad.raw = Bytes::copy_from_slice(&bad.raw);
+                    if alone {
+                        bad.position.page += std::mem::take(&mut bad.position.index);
+                    }
+                }
                 let foreign = owner.foreign(&read, &page);
                 open.pages.push(number);
                 open.days.extend(&read.days);
@@ -301,7 +307,7 @@ impl Workshop {
                 Ok(Flattened { number, chain: page.chain, read, rows, foreign, counted })
             });
             drop(bench);
-            flattened
+            (number, flattened)
         });
         Ok(())
     }
@@ -309,10 +315,14 @@ impl Workshop {
     async fn collect(
         &self,
         gathering: &mut Gathering<'_>,
-        done: std::result::Result<Result<Flattened>, tokio::task::JoinError>,
+        done: std::result::Result<Worked, JoinError>,
+        working: &mut JoinSet<Worked>,
         seen: &impl Fn(u64),
     ) -> Result<()> {
-        let done = done.map_err(|e| Error::bug("a page could not be flattened").source(e))??;
+        let done = match done.map_err(died)? {
+            (_, Ok(done)) => done,
+            (number, Err(error)) => return Err(first_error(number, error, working).await?),
+        };
         if !done.counted {
             seen(done.read.records);
         }
@@ -357,6 +367,7 @@ impl Workshop {
             self.spill(gathering).await?;
         }
         for day in days {
+            tracing::debug!(%day, "left behind");
             let rows = gathering.harvest.take(day);
             let left = LeftBehind { day, rows, observed_at, leaving: self.memory.leaving() };
             to.send(left).await.map_err(|_| Error::bug("nobody takes a day"))?;
@@ -372,6 +383,24 @@ impl Workshop {
         gathering.harvest = spilled.map_err(|e| Error::bug("rows could not be spilled").source(e))??;
         Ok(())
     }
+}
+
+/// Of what is the matter with page `number` and with those that are still `working`, what stands first: the others may
+/// come of it.
+async fn first_error(number: u64, error: Error, working: &mut JoinSet<Worked>) -> Result<Error> {
+    let mut first = (number, error);
+    while let Some(done) = working.join_next().await {
+        if let (number, Err(error)) = done.map_err(died)?
+            && number < first.0
+        {
+            first = (number, error);
+        }
+    }
+    Ok(first.1)
+}
+
+fn died(e: JoinError) -> Error {
+    Error::bug("a page could not be flattened").source(e)
 }
 
 fn closed(e: tokio::sync::AcquireError) -> Error {

@@ -13,7 +13,7 @@ use crate::time::Day;
 pub struct Position {
     /// Ordinal of the page chain within its observation (a slice, a part of a bisected slice, an input file).
     pub chain: u32,
-    /// Page number within the chain, from 1.
+    /// Page number within the chain, from 1; of an input file the number of the document.
     pub page: u32,
     /// Place on the page, from 0.
     pub index: u32,

@@ -5,6 +5,7 @@
 pub mod kept;
 pub mod retry;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,10 +30,10 @@ pub struct Quarantine {
 }
 
 /// Where a bad record came from, beside its position.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin<'a> {
     /// What was asked for: an interval, or an input file.
-    pub place: &'a str,
+    pub place: Cow<'a, str>,
     /// The day that owns it, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<Day>,
@@ -60,14 +61,19 @@ impl Quarantine {
         Quarantine { lake, run, records: AtomicU32::new(0), refused: AtomicU32::new(0) }
     }
 
-    /// Adds records and makes them durable, but for those that name a conversation that is to be forgotten.
+    /// Adds records, each with its `origin`, and makes them durable, but for those that name a conversation that is to be
+    /// forgotten, or whose file is named like one.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when they cannot be written.
-    pub fn add(&self, origin: Origin<'_>, records: &[BadRecord]) -> Result<()> {
+    pub fn add<'o>(&self, origin: impl Fn(&BadRecord) -> Origin<'o>, records: &[BadRecord]) -> Result<()> {
         self.keep(|forgotten| {
             let mut lines = Vec::new();
             for record in records.iter().filter(|record| !forgotten.mentioned_in(&record.raw)) {
+                let origin = origin(record);
+                if forgotten.mentioned_in(origin.place.as_bytes()) {
+                    continue;
+                }
                 serde_json::to_writer(&mut lines, &self.line(origin, record))
                     .map_err(|e| Error::bug("cannot write a line of quarantine").source(e))?;
                 lines.push(b'\n');
@@ -146,7 +152,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let run = run(temp.path());
         let quarantine = run.quarantine();
-        quarantine.add(Origin::default(), &[]).unwrap();
+        quarantine.add(|_| Origin::default(), &[]).unwrap();
         assert!(!temp.path().join("_convlake/quarantine").exists(), "no bad record, no file");
 
         let bad = |index, reason, raw: &'static [u8]| BadRecord {
@@ -154,11 +160,13 @@ mod tests {
             reason,
             raw: bytes::Bytes::from_static(raw),
         };
-        let origin = Origin { place: "2025-01-01/2025-01-08", day: Some(day("2025-01-01")) };
+        let origin = Origin { place: "2025-01-01/2025-01-08".into(), day: Some(day("2025-01-01")) };
         quarantine
-            .add(origin, &[bad(0, BadReason::NoId, b"{\"a\":\"\n\"}"), bad(1, BadReason::NotJson, b"\xff")])
+            .add(|_| origin.clone(), &[bad(0, BadReason::NoId, b"{\"a\":\"\n\"}"), bad(1, BadReason::NotJson, b"\xff")])
             .unwrap();
-        quarantine.add(Origin { place: "x.json", day: None }, &[bad(2, BadReason::NotObject, b"7")]).unwrap();
+        quarantine
+            .add(|_| Origin { place: "x.json".into(), day: None }, &[bad(2, BadReason::NotObject, b"7")])
+            .unwrap();
 
         let file = |n| temp.path().join(LakePath::Quarantine(run_id(1), n).to_string());
         let text = [0, 1].map(|n| std::fs::read_to_string(file(n)).unwrap()).concat();

@@ -84,7 +84,7 @@ fn record(id: &str) -> Bytes {
 fn set_aside(run: &Run, id: &str) {
     let position = Position { chain: 0, page: 1, index: 0 };
     let bad = BadRecord { position, reason: BadReason::NoStart, raw: record(id) };
-    run.quarantine().add(Origin { place: "here", day: None }, &[bad]).unwrap();
+    run.quarantine().add(|_| Origin { place: "here".into(), day: None }, &[bad]).unwrap();
 }
 
 #[test]
