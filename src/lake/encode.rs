@@ -6,13 +6,13 @@
 //! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
 //! all bytes and finds damage.
 //!
-//! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns; `gather`,
-//! `levels`: what is in them; `leaf`: their pages; `page`, `known`: compression). They are encoded one by one, on as many threads
-//! as there are, and wait encoded until their row group is whole. So beside the sources of the rows, encoding takes the
-//! encoded row group (less than [`ROW_GROUP_TEXT`], and 1 MB a column without text), 6 MB that are `known`, and a thread what it has of one
-//! column: the rows' values or where their texts are (2 MB), the distinct texts' index (a few MB), or twice the text
-//! where that is written out; which in all threads is not more than twice [`ROW_GROUP_TEXT`], as the text of a row group
-//! is in all its columns.
+//! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns;
+//! `gather`, `levels`: what is in them; `leaf`: their pages; `page`, `known`: compression). They are encoded one by
+//! one, on as many threads as there are, and wait encoded until their row group is whole. So beside the sources of
+//! the rows, encoding takes the encoded row group (less than [`ROW_GROUP_TEXT`], and 1 MB a column without text), 6
+//! MB that are `known`, and a thread what it has of one column: the rows' values or where their texts are (2 MB),
+//! the distinct texts' index (a few MB), or twice the text where that is written out; which in all threads is not
+//! more than twice [`ROW_GROUP_TEXT`], as the text of a row group is in all its columns.
 
 mod bits;
 mod chunk;
