@@ -70,8 +70,10 @@ mod tests {
             let page = json!({"conversations": vec![record; records], &format!("x{name}"): {"a": 1}, "cursor": cursor, "n": 1.5});
             let found = outline(&page.to_string(), step);
             prop_assert_eq!(found.is_empty(), records != 1);
-            let found: Value = serde_json::from_slice(if records == 1 { &found } else { return Ok(()) }).unwrap();
-            prop_assert_eq!(found, json!({"conversations": [], &format!("x{name}"): {}, "cursor": cursor, "n": 1.5}));
+            if records == 1 {
+                let found: Value = serde_json::from_slice(&found).unwrap();
+                prop_assert_eq!(found, json!({"conversations": [], &format!("x{name}"): {}, "cursor": cursor, "n": 1.5}));
+            }
         }
     }
 
