@@ -186,14 +186,16 @@ async fn by_jobs_and_query() {
     done.assert_used(0..3);
 }
 
-/// A chain of cursors has one call under way at a time: as many windows are read at the same time as it takes.
+/// A chain of cursors has one call under way at a time: as many windows are read at the same time as it takes, while
+/// there are as many: in the last minutes 95 % of the calls are used.
 #[tokio::test(start_paused = true)]
 async fn cursors_that_are_slow_are_followed_in_more_windows() {
     let done = export(ProtocolChoice::One(Protocol::Cursor), VERY_FAR, "2026-06-25").await;
     done.assert_used_together(0..10);
 }
 
-/// The same with jobs, three of which are prepared at a time: in the first two minutes there is not enough to be read.
+/// The same with jobs, three of which are prepared at a time: in the first two minutes there is not enough to be read, and
+/// in the last two not any more.
 #[tokio::test(start_paused = true)]
 async fn jobs_that_are_slow_are_read_in_greater_number() {
     let done = export(ProtocolChoice::One(Protocol::Jobs), VERY_FAR, "2026-06-25").await;

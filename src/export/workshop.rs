@@ -81,7 +81,7 @@ struct Flattened {
 /// What came of a page, by its number among all pages of the input.
 type Worked = (u64, Result<Flattened>);
 
-/// Which days' rows are wanted, and when.
+/// Where pages come from, which decides which days' rows are wanted, and when they were asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) feed: Feed,
