@@ -301,7 +301,9 @@ mod tests {
         let rows = batches.to_vec().into();
         let assembled = assemble(&specs, &rows, &day("2025-01-01").interval()).unwrap();
         let table = &assembled.tables[0];
-        let write = |left| encode(Full { left }, table.spec, table.pieces(), &label(1), &Known::default()).map(|(done, _)| done);
+        let write = |left| {
+            encode(Full { left }, table.spec, table.pieces(), &label(1), &Known::default()).map(|(done, _)| done)
+        };
         let bytes = encode_all(&batches, &specs, 1)[0].1.len();
         for left in (0..bytes).step_by(7).chain([bytes - 1]) {
             let error = write(left).unwrap_err();
