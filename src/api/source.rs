@@ -45,8 +45,16 @@ impl Api {
     /// A source that calls through `transport`. Makes no call.
     pub fn new(settings: ApiSettings, transport: Arc<dyn Transport>, clock: Clock) -> Api {
         let settings = Arc::new(settings);
-        let client = Client::new(Arc::clone(&settings), transport, clock);
+        let client = Arc::new(Client::new(Arc::clone(&settings), transport, clock));
         Api { source: Arc::new(Source::new(client, settings)) }
+    }
+
+    /// The same source, asked for something else: token, pace and counts are shared.
+    #[must_use]
+    pub fn asking(&self, wanted: Wanted) -> Api {
+        let Source { client, settings, .. } = self.source.as_ref();
+        let settings = Arc::new(ApiSettings { wanted, ..settings.as_ref().clone() });
+        Api { source: Arc::new(Source::new(Arc::clone(client), settings)) }
     }
 
     /// Pages `slice` to its end and delivers into `tx` as pages arrive; the chains of the slice are numbered from
