@@ -21,7 +21,7 @@ const SCHEMES: [&str; 2] = ["bearer", "basic"];
 const CREDENTIAL_BYTES_MIN: usize = 20;
 
 /// A text of others without our secrets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told(String);
 
 impl Told {

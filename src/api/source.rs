@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::client::{Answer, Call, Client, Failure, Misread};
-use super::complaint::text;
+use super::complaint::{quote, text};
 use super::dimension::{self, Dimension, Listing};
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
@@ -148,7 +148,8 @@ impl Api {
     pub async fn organization(&self) -> Result<Option<String>> {
         let call = Call::get(ORGANIZATION_PATH).aside().permission_optional();
         match self.source.client.call(&call, |answer| object_text(answer, "id")).await {
-            Ok(id) => Ok(id),
+            // It is kept in the lake, and named when another one comes.
+            Ok(id) => Ok(id.map(|id| self.source.client.secrets.tell(&quote(&id)).into())),
             Err(Failure::Rejected(rejection)) => {
                 tracing::debug!("the organization is not told: {rejection}");
                 Ok(None)

@@ -20,6 +20,7 @@ use super::stats::Counters;
 use super::transport::{Request, Response, Transport};
 use super::verdict::{Cause, Rejection, Trouble, Verdict, judge};
 use crate::error::{Error, Result};
+use crate::secrets::Secrets;
 use crate::time::Clock;
 
 /// Life of a token that does not state a sensible one.
@@ -55,6 +56,11 @@ impl Credentials {
     /// The client's id; it is no secret, but it is the operator's.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Both, as a `Basic` header has them.
+    fn basic(&self) -> String {
+        BASE64_STANDARD.encode(format!("{}:{}", self.id, self.secret))
     }
 }
 
@@ -100,6 +106,8 @@ pub(crate) struct TokenSource {
     endpoint: Endpoint,
     credentials: Credentials,
     style: AuthStyle,
+    /// Where the credentials and every token are kept that were sent.
+    secrets: Arc<Secrets>,
     /// Held while a token is fetched: whoever else needs one waits for the same.
     held: Mutex<Held>,
 }
@@ -114,8 +122,15 @@ struct Held {
 }
 
 impl TokenSource {
-    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials, style: AuthStyle) -> TokenSource {
-        TokenSource { endpoint, credentials, style, held: Mutex::default() }
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        style: AuthStyle,
+        secrets: Arc<Secrets>,
+    ) -> TokenSource {
+        secrets.keep(&credentials.secret);
+        secrets.keep(&credentials.basic());
+        TokenSource { endpoint, credentials, style, secrets, held: Mutex::default() }
     }
 
     /// The token of the moment.
@@ -185,15 +200,15 @@ impl TokenSource {
         loop {
             counters.token_request();
             let outcome = policy.within(transport.send(self.request()?)).await?;
-            let trouble = match judge(outcome, clock.now()) {
-                Verdict::Accept(response) => match read(&response) {
+            let trouble = match judge(outcome, &self.secrets, clock.now()) {
+                Verdict::Accept(response) => match self.read(&response) {
                     Some(token) => {
                         policy.earn();
                         return Ok(token);
                     }
                     None => {
-                        let what =
-                            "the login's answer holds no access token: a proxy or portal may have answered".to_owned();
+                        let what = "the login's answer holds no access token: a proxy or portal may have answered";
+                        let what = self.secrets.tell(what);
                         Trouble { cause: Cause::Unreadable, what, asked: None }
                     }
                 },
@@ -239,8 +254,8 @@ impl TokenSource {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         match self.style {
             AuthStyle::Basic => {
-                let pair = BASE64_STANDARD.encode(format!("{}:{}", self.credentials.id, self.credentials.secret));
-                headers.insert(header::AUTHORIZATION, secret_header(&format!("Basic {pair}"))?);
+                let basic = format!("Basic {}", self.credentials.basic());
+                headers.insert(header::AUTHORIZATION, secret_header(&basic)?);
             }
             AuthStyle::Body => {
                 form.append_pair("client_id", &self.credentials.id);
@@ -250,6 +265,21 @@ impl TokenSource {
         *request.body_mut() = Bytes::from(form.finish());
         Ok(request)
     }
+
+    /// The header and the life of the token that the login's answer holds.
+    fn read(&self, response: &Response) -> Option<(HeaderValue, Duration)> {
+        let answer: Value = serde_json::from_slice(response.body()).ok()?;
+        let token = answer.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty())?;
+        self.secrets.keep(token);
+        let stated = answer.get("expires_in").and_then(text).and_then(|t| t.trim().parse::<f64>().ok());
+        let life = match stated {
+            Some(seconds) if seconds > 0.0 => {
+                Duration::try_from_secs_f64(seconds).map_or(LIFE_MAX, |life| life.min(LIFE_MAX))
+            }
+            _ => LIFE_UNSTATED,
+        };
+        Some((secret_header(&format!("Bearer {token}")).ok()?, life))
+    }
 }
 
 fn secret_header(text: &str) -> Result<HeaderValue> {
@@ -258,18 +288,4 @@ fn secret_header(text: &str) -> Result<HeaderValue> {
         HeaderValue::from_str(text).map_err(|_| Error::access("the token or the credentials hold odd characters"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// The header and the life of the token that the login's answer holds.
-fn read(response: &Response) -> Option<(HeaderValue, Duration)> {
-    let answer: Value = serde_json::from_slice(response.body()).ok()?;
-    let token = answer.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty())?;
-    let stated = answer.get("expires_in").and_then(text).and_then(|t| t.trim().parse::<f64>().ok());
-    let life = match stated {
-        Some(seconds) if seconds > 0.0 => {
-            Duration::try_from_secs_f64(seconds).map_or(LIFE_MAX, |life| life.min(LIFE_MAX))
-        }
-        _ => LIFE_UNSTATED,
-    };
-    Some((secret_header(&format!("Bearer {token}")).ok()?, life))
 }
