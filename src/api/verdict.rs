@@ -20,6 +20,25 @@ const PERMISSION_HINT: &str =
 const SCOPES_HINT: &str = "; in the words of the cursor and page documents the scopes analytics:conversation:details:view, \
      analytics:conversation:summary:view, analytics:conversation:view, analytics:report:view";
 
+/// What is wrong with a question that the API refuses, as far as its status says.
+const PLACE_HINT: &str =
+    "nothing answers there: check the region or --base-url, and whether --protocol fits this source";
+const PROTOCOL_HINT: &str = "check that --protocol fits this source: query and jobs (or auto) are for Genesys Cloud, cursor \
+     and page for sources of their shape";
+const FILTER_HINT: &str = "check the filters: --queue, --user and the like want ids that this source has, and --filter its \
+     own form; plan shows them";
+const METRICS_HINT: &str = "check --metrics, --group-by and --granularity against what this source knows";
+/// Words of refusals that tell what they are about, and what to do; the first that is said counts.
+const TOPICS: [(&str, &str); 7] = [
+    ("filter", FILTER_HINT),
+    ("predicate", FILTER_HINT),
+    ("dimension", FILTER_HINT),
+    ("entities", FILTER_HINT),
+    ("metric", METRICS_HINT),
+    ("groupby", METRICS_HINT),
+    ("granularity", METRICS_HINT),
+];
+
 /// What is wrong with an answer that may be right the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -82,6 +101,16 @@ impl Rejection {
 
     /// The error when nobody knows what else to do.
     pub(crate) fn into_error(self) -> Error {
+        let said = self.complaint.to_string().to_lowercase();
+        let hint = match self.status.as_u16() {
+            404 | 405 | 410 => PLACE_HINT,
+            _ => TOPICS.iter().find(|(word, _)| said.contains(word)).map_or(PROTOCOL_HINT, |(_, hint)| hint),
+        };
+        self.into_bare_error().hint(hint)
+    }
+
+    /// The same for those that know what else to do.
+    pub(crate) fn into_bare_error(self) -> Error {
         Error::data(self.to_string())
     }
 
@@ -289,7 +318,9 @@ mod tests {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::FOUND;
         response.headers_mut().insert("location", "https://portal.example/login?user=hunter2".parse().unwrap());
-        let Verdict::Stop(error) = judge(Ok(response), &Secrets::default(), now()) else { panic!("redirects end the call") };
+        let Verdict::Stop(error) = judge(Ok(response), &Secrets::default(), now()) else {
+            panic!("redirects end the call")
+        };
         assert_eq!(error.kind(), Kind::Config);
         assert!(error.to_string().contains("`portal.example`") && !error.to_string().contains("hunter2"));
     }
