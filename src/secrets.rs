@@ -65,9 +65,9 @@ impl Secrets {
             return;
         }
         let mut pieces = self.pieces.write().unwrap_or_else(PoisonError::into_inner);
-        for form in forms(secret.as_bytes()) {
-            let form = form.to_ascii_lowercase();
-            let length = form.len().min(PIECE_BYTES);
+        for Form { text, unit } in forms(secret.as_bytes()) {
+            let form = text.to_ascii_lowercase();
+            let length = form.len().min(PIECE_BYTES * unit);
             pieces.entry(length).or_default().extend(form.windows(length).map(Box::from));
         }
     }
@@ -136,19 +136,30 @@ fn credentials(folded: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
     SCHEMES.into_iter().flat_map(after)
 }
 
+/// One form of a secret.
+struct Form {
+    text: Vec<u8>,
+    /// Characters that one of its bytes takes.
+    unit: usize,
+}
+
 /// The forms in which `secret` may come back. Base64 of a longer text that holds it has three, by where it begins; the
 /// characters at its edges depend on what stands beside, and are left out.
-fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+fn forms(secret: &[u8]) -> Vec<Form> {
     let percent: String = url::form_urlencoded::byte_serialize(secret).collect();
     let strict: String = secret.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let mut forms = vec![secret.to_vec(), percent.into_bytes(), strict.into_bytes()];
+    let mut forms = vec![
+        Form { text: secret.to_vec(), unit: 1 },
+        Form { text: percent.into_bytes(), unit: 1 },
+        Form { text: strict.into_bytes(), unit: 3 },
+    ];
     for lead in 0..3 {
         let padded = [&b"\0\0"[..lead], secret].concat();
         for text in [BASE64_STANDARD.encode(&padded), BASE64_URL_SAFE.encode(&padded)] {
             let text = text.trim_end_matches('=');
             let core = text.get([0, 2, 3][lead]..text.len().saturating_sub(1)).unwrap_or_default();
             if core.len() >= PIECE_BYTES {
-                forms.push(core.as_bytes().to_vec());
+                forms.push(Form { text: core.as_bytes().to_vec(), unit: 1 });
             }
         }
     }
@@ -171,7 +182,8 @@ mod tests {
     #[test]
     fn a_secret_is_struck_however_it_is_written() {
         let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
-        for form in [SECRET.to_owned(), SECRET.to_uppercase(), encoded.to_lowercase(), encoded] {
+        let strict: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for form in [SECRET.to_owned(), SECRET.to_uppercase(), encoded.to_lowercase(), encoded, strict] {
             assert_eq!(told(&format!("client ü {form} is unknown")), format!("client ü {STRUCK} is unknown"));
         }
         assert_eq!(told("nothing to hide: p4ss"), "nothing to hide: p4ss");

@@ -130,7 +130,7 @@ mod tests {
     fn quotes_are_bounded() {
         assert_eq!(quote(&"ä".repeat(1000)).chars().count(), QUOTE_CHARS_MAX + 1);
         assert_eq!(quote(&format!("{} {}", "a".repeat(290), "b".repeat(20))), format!("{} …", "a".repeat(290)));
-        assert_eq!(quote(&"ab ".repeat(200)).chars().count(), QUOTE_CHARS_MAX);
+        assert_eq!(quote(&"ab ".repeat(200)).chars().count(), QUOTE_CHARS_MAX + 1);
         assert_eq!(quote("a\u{202e}b\u{feff}c\r\u{9b}d"), "abc d");
     }
 
