@@ -161,6 +161,8 @@ fn the_login_may_say_what_it_was_told() {
         let (run, report) = discreet(serve(move |asked| error(status, asked)), &["--auth", auth]);
         assert_eq!(run.code, Some(code), "{status}: {}", run.stderr);
         assert!(run.stderr.contains("[secret]"), "{}", run.stderr);
+        // What is to be corrected is named.
+        assert!(code != 77 || run.stderr.contains(CLIENT_SECRET), "{}", run.stderr);
         assert_eq!(report["totals"]["exit"], code, "{report}");
     }
 }

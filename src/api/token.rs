@@ -38,6 +38,8 @@ const UNUSED_REFUSED_MAX: u32 = 2;
 pub struct Credentials {
     id: String,
     secret: String,
+    /// Where they were set, for people.
+    origin: Option<String>,
 }
 
 impl Credentials {
@@ -46,11 +48,18 @@ impl Credentials {
     /// # Errors
     /// [`crate::error::Kind::Config`] when one is empty.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Result<Credentials> {
-        let credentials = Credentials { id: id.into().trim().to_owned(), secret: secret.into().trim().to_owned() };
+        let (id, secret) = (id.into().trim().to_owned(), secret.into().trim().to_owned());
+        let credentials = Credentials { id, secret, origin: None };
         if credentials.id.is_empty() || credentials.secret.is_empty() {
             return Err(Error::config("the OAuth client's id or secret is empty"));
         }
         Ok(credentials)
+    }
+
+    /// The same, with where they were set: what to correct when they are refused.
+    #[must_use]
+    pub fn set_by(self, origin: impl Into<String>) -> Credentials {
+        Credentials { origin: Some(origin.into()), ..self }
     }
 
     /// The client's id; it is no secret, but it is the operator's.
@@ -236,7 +245,8 @@ impl TokenSource {
     fn denied(&self, rejection: &Rejection) -> Error {
         Error::access(format!("the login refused the OAuth client: {rejection}"))
             .hint(format!(
-                "check id and secret, that the client has the client-credentials grant, and that it belongs to {}",
+                "check id and secret{}, that the client has the client-credentials grant, and that it belongs to {}",
+                self.credentials.origin.as_ref().map_or(String::new(), |origin| format!(" ({origin})")),
                 self.endpoint.describe()
             ))
             .context(self.place())

@@ -121,7 +121,7 @@ impl Environment {
     pub(super) fn credentials(&self) -> Result<Found> {
         if let Some(Family { region, id, secret, .. }) = self.family() {
             let credentials = match (self.get(id), self.get(secret)) {
-                (Some(id), Some(secret)) => Credentials::new(id, secret)?,
+                (Some(own), Some(hidden)) => Credentials::new(own, hidden)?.set_by(format!("{id} and {secret}")),
                 (Some(_), None) => return Err(half(secret, id)),
                 (None, _) => return Err(half(id, secret)),
             };

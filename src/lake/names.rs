@@ -39,9 +39,8 @@ impl Lake {
         let dataset =
             Dataset::of_dimension(dimension).ok_or_else(|| Error::bug(format!("`{dimension}` is not a dimension")))?;
         let ledger = self.ledger_of(dataset)?;
-        let receipts = ledger.days().filter_map(|(_, entry)| entry.receipt.as_ref());
-        let Some((day, file)) = receipts.filter_map(|receipt| Some((receipt.day, receipt.files.first()?))).last()
-        else {
+        let mut receipts = ledger.days().rev().filter_map(|(_, entry)| entry.receipt.as_ref());
+        let Some((day, file)) = receipts.find_map(|receipt| Some((receipt.day, receipt.files.first()?))) else {
             return Ok(None);
         };
         let place = LakePath::Part(file.table.clone(), day);
