@@ -12,6 +12,7 @@ pub mod http;
 pub mod page;
 pub mod region;
 pub mod transport;
+pub mod vocabulary;
 
 mod client;
 mod limits;

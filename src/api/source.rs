@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::client::{Answer, Call, Client, Failure, Misread};
-use super::complaint::text;
+use super::complaint::{quote, text};
 use super::dimension::{self, Dimension, Listing};
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
@@ -45,8 +45,16 @@ impl Api {
     /// A source that calls through `transport`. Makes no call.
     pub fn new(settings: ApiSettings, transport: Arc<dyn Transport>, clock: Clock) -> Api {
         let settings = Arc::new(settings);
-        let client = Client::new(Arc::clone(&settings), transport, clock);
+        let client = Arc::new(Client::new(Arc::clone(&settings), transport, clock));
         Api { source: Arc::new(Source::new(client, settings)) }
+    }
+
+    /// The same source, asked for something else: token, pace and counts are shared.
+    #[must_use]
+    pub fn asking(&self, wanted: Wanted) -> Api {
+        let Source { client, settings, .. } = self.source.as_ref();
+        let settings = Arc::new(ApiSettings { wanted, ..settings.as_ref().clone() });
+        Api { source: Arc::new(Source::new(Arc::clone(client), settings)) }
     }
 
     /// Pages `slice` to its end and delivers into `tx` as pages arrive; the chains of the slice are numbered from
@@ -140,7 +148,8 @@ impl Api {
     pub async fn organization(&self) -> Result<Option<String>> {
         let call = Call::get(ORGANIZATION_PATH).aside().permission_optional();
         match self.source.client.call(&call, |answer| object_text(answer, "id")).await {
-            Ok(id) => Ok(id),
+            // It is kept in the lake, and named when another one comes.
+            Ok(id) => Ok(id.map(|id| self.source.client.secrets.tell(&quote(&id)).into())),
             Err(Failure::Rejected(rejection)) => {
                 tracing::debug!("the organization is not told: {rejection}");
                 Ok(None)

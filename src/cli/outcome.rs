@@ -13,6 +13,7 @@ use super::args::LakeArgs;
 use super::repair::quoted;
 use super::text::{bytes, count, duration, number, table};
 use super::{Console, costs, lakes};
+use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch};
 use crate::plan::due::Reason;
@@ -54,6 +55,17 @@ pub(super) fn conclude(report: &Report, to: Option<&Path>, sample: bool, console
         console.say(&format!("next: {next}"));
     }
     Ok(report.totals.exit)
+}
+
+/// Warns, in the report too, of filters that let nothing through: a value that nothing has looks like that.
+pub(super) fn warn_of_nothing(report: &mut Report, filters: &Filters, console: &Console) {
+    let looked = report.days.iter().any(|day| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged));
+    if filters.is_empty() || !looked || report.totals.conversations > 0 {
+        return;
+    }
+    let warning = format!("nothing at all was found with {}: is it what was meant?", filters.flags().join(" "));
+    console.warn(&warning);
+    report.notes.push(warning);
 }
 
 /// Tells what failed of a command that went on with the rest, and returns its exit code; `some` says whether anything

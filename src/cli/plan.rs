@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::{RequestArgs, SourceArgs};
 use super::range::RangeArgs;
-use super::settings::{self, Asking};
+use super::settings::{self, Asking, Connected};
 use super::text::{count, number, table};
 use super::{Console, Environment, costs};
 use crate::api::{AVAILABILITY_LAG, calls_per_minute};
@@ -13,7 +13,7 @@ use crate::export::{Basis, Expectation, Terms, Volume, estimate, probe};
 use crate::plan::{Matching, ProtocolChoice, windows};
 use crate::time::{Clock, Timestamp};
 
-/// Show windows, slices and expected calls, without any call
+/// Show windows, slices and expected calls, without any call but those that look up names in filters
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
@@ -40,14 +40,21 @@ enum Format {
 
 pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
     let range = args.range.resolve(clock.now())?;
-    let asking = Asking::new(&args.request, env)?;
-    for note in &range.notes {
+    let mut asking = Asking::new(&args.request, &args.source, env)?;
+    for note in range.notes.iter().chain(&asking.notes) {
         console.warn(note);
+    }
+    let mut source = None;
+    if args.probe || asking.first_name().is_some() {
+        let connected = settings::connect(&args.source, env, clock);
+        let Connected { api, .. } =
+            connected.map_err(|error| if args.probe { error } else { unasked(&asking, &error) })?;
+        asking = asking.resolved(&api, async { Ok(None) }).await?;
+        source = args.probe.then(|| api.asking(asking.wanted.clone()));
     }
     let plan = windows(&range.asked.into(), Matching::Start);
     let mut terms = terms(&asking, &args.source, clock);
-    let volume = if args.probe {
-        let api = settings::connect(&args.source, &asking, env, clock)?.api;
+    let volume = if let Some(api) = source {
         if asking.protocol == ProtocolChoice::Auto {
             terms.availability = Some(api.availability().await?);
         }
@@ -63,6 +70,13 @@ pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, c
         }
         Format::Table => console.data(&show(&expected, &asking, range.asked.days().count())),
     }
+}
+
+/// The error of a name for which there is nobody to ask.
+fn unasked(asking: &Asking, error: &Error) -> Error {
+    let (flag, name) = asking.first_name().unwrap_or_default();
+    let why = Error::usage(format!("{flag} `{name}` is no id (a UUID), and a name cannot be looked up: {error}"));
+    why.hint(format!("give the id, or {}", error.hint_text().unwrap_or("correct that")))
 }
 
 /// What the calls depend on, before the source is asked anything.

@@ -12,7 +12,7 @@ use super::range::instant;
 use super::settings::{self, Asking, Connected};
 use super::text::{count, number, parse_duration, table};
 use super::{Console, Environment, costs, lakes, outcome};
-use crate::api::{Api, Endpoint};
+use crate::api::{Api, Endpoint, Filters};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Outlook, SyncRequest, outlook};
 use crate::plan::due::Reason;
@@ -85,10 +85,11 @@ pub(super) async fn run(
     }
     let mut stop = pin!(stop);
     let begun = begin(args, console, env, clock, stop.as_mut()).await;
-    let (settings, request, api, means) =
+    let (settings, request, api, means, filters) =
         begun.map_err(|error| outcome::refused("sync", &args.lake, None, clock, error, console))?;
     let lake = Arc::clone(&means.lake);
     let mut report = export::sync(settings, request, api.clone(), means, stop.as_mut()).await;
+    outcome::warn_of_nothing(&mut report, &filters, console);
     // Whatever ended the sync early would end this as well.
     if args.dimensions && matches!(report.totals.exit, 0 | 3) {
         export::daily_dimensions(&mut report, &api, &lake, clock, stop).await;
@@ -98,23 +99,28 @@ pub(super) async fn run(
     Ok(code)
 }
 
-/// Everything that can be refused before the first call.
+/// Everything that can be refused before the first call for conversations; and the filters, as they were resolved.
 async fn begin(
     args: &SyncArgs,
     console: &Console,
     env: &Environment,
     clock: Clock,
     stop: impl Future<Output = Error>,
-) -> Result<(export::Settings, SyncRequest, Api, Means)> {
-    let asking = Asking::new(&args.request, env)?;
+) -> Result<(export::Settings, SyncRequest, Api, Means, Filters)> {
+    let mut stop = pin!(stop);
+    let asking = Asking::new(&args.request, &args.source, env)?;
     let request = args.request(&asking, clock)?;
     let flattener = settings::flattener(&args.lake)?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
-    let settings = settings::run_settings("sync", &args.lake, Vec::new())?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    let settings = settings::run_settings("sync", &args.lake, asking.notes.clone())?;
+    let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
+    let asking = super::until(stop.as_mut(), lookup).await?;
+    let api = api.asking(asking.wanted.clone());
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
-    Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
+    let means = Means { lake, flattener, clock, watch: outcome::watch(console, None) };
+    Ok((settings, request, api, means, asking.wanted.filters))
 }
 
 impl SyncArgs {
@@ -154,15 +160,19 @@ fn length(duration: Duration) -> TimeDelta {
 }
 
 fn announce(asking: &Asking, endpoint: &Endpoint, console: &Console) {
+    asking.notes.iter().for_each(|note| console.warn(note));
     settings::warn_of_tutorial(asking, endpoint, console);
     console.say(&format!("what is due from {}, {}, by {}", endpoint.describe(), asking.describe(), asking.protocol));
 }
 
 /// Says what is due; neither makes a lake nor touches one.
 async fn dry_run(args: &SyncArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
-    let asking = Asking::new(&args.request, env)?;
+    let asking = Asking::new(&args.request, &args.source, env)?;
     let request = args.request(&asking, clock)?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    let asking = asking.resolved(&api, lakes::find_lake(&args.lake, env)).await?;
+    asking.notes.iter().for_each(|note| console.warn(note));
+    let api = api.asking(asking.wanted.clone());
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::find_lake(&args.lake, env).await?;
     if let Some(lake) = &lake {

@@ -22,6 +22,7 @@ mod expect;
 mod frontier;
 mod harvest;
 mod input;
+mod names;
 mod pipeline;
 mod record;
 mod report;
@@ -36,6 +37,7 @@ pub use convert::convert;
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
 pub use input::Input;
+pub use names::{first_name, resolve_names, spelled_ids};
 pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 

@@ -31,6 +31,7 @@ pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod local;
+pub mod names;
 pub mod open;
 mod present;
 pub mod publish;

@@ -42,7 +42,7 @@ pub(super) const JOBS_MAX: usize = 3;
 
 /// What all fetches from one source share.
 pub(crate) struct Source {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) limits: Limits,
     /// Room for jobs that are being prepared.
@@ -53,7 +53,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
+    pub(crate) fn new(client: Arc<Client>, settings: Arc<ApiSettings>) -> Source {
         Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX), turn: Semaphore::new(1) }
     }
 }
