@@ -19,6 +19,7 @@ use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, conclude, resume};
 use crate::api::page::{Delivery, Page};
+use crate::api::shape::Shape;
 use crate::error::{Context, Error, Result};
 use crate::lake::day_rows::DayRows;
 use crate::lake::publish::Observation;
@@ -187,7 +188,7 @@ fn read_input<R: Read>(
         {
             return Ok(());
         }
-        if !document.envelope.is_page {
+        if document.envelope.shape() != Shape::Page {
             lone.add(number, document);
         } else if !send(number, (document.body(), document.envelope.records), document.list) {
             return Ok(());
@@ -212,7 +213,8 @@ impl Lone {
     /// Whether `document` goes on the same page as those before.
     fn takes(&self, document: &Document) -> bool {
         let is_near = self.chunk.as_ptr() == document.chunk.as_ptr();
-        self.records.is_empty() || is_near && !document.envelope.is_page && self.records.len() < LONE_RECORDS_A_PAGE
+        self.records.is_empty()
+            || is_near && document.envelope.shape() != Shape::Page && self.records.len() < LONE_RECORDS_A_PAGE
     }
 
     fn add(&mut self, number: u32, document: Document) {
