@@ -208,6 +208,10 @@ impl Parts {
                 Cursor::Odd => self.members.misunderstood(name),
             }
         }
+        let next_uri = self.said.get("nextUri").and_then(text);
+        if next_uri.is_some() {
+            self.members.leads_on();
+        }
         let availability = self.said.get("dataAvailabilityDate").filter(|value| !value.is_null());
         let availability = availability.and_then(|value| {
             let at = value.as_str().and_then(parse_timestamp);
@@ -226,7 +230,7 @@ impl Parts {
             total_records,
             availability,
             page_count,
-            next_uri: self.said.get("nextUri").and_then(text),
+            next_uri,
             total,
             paging,
             complaint,

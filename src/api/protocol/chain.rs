@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 
-use super::Source;
+use super::{Source, ending};
 use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::envelope::Envelope;
 use crate::api::limits::Objection;
@@ -30,6 +30,8 @@ pub(super) enum Stop {
     Smaller(Error),
     /// Too many bytes for one answer, which began with this id.
     TooLarge { error: Error, id: Option<Box<str>> },
+    /// No answer could be read, however often it was asked for.
+    Unreadable { error: Error, number: u32, body: Bytes },
     /// No way on.
     Fail(Error),
 }
@@ -55,6 +57,9 @@ impl Stop {
             Stop::Object(objection, error) => Stop::Object(objection, error.context(place())),
             Stop::Smaller(error) => Stop::Smaller(error.context(place())),
             Stop::TooLarge { error, id } => Stop::TooLarge { error: error.context(place()), id },
+            Stop::Unreadable { error, number, body } => {
+                Stop::Unreadable { error: error.context(place()), number, body }
+            }
             Stop::Fail(error) => Stop::Fail(error.context(place())),
         }
     }
@@ -115,19 +120,14 @@ pub(super) struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Asks until the answer is a page that `check` has nothing to say against.
-    pub(super) async fn ask(
-        &self,
-        call: Call,
-        number: u32,
-        check: impl Fn(&Envelope) -> Result<(), String>,
-    ) -> Result<Received, Stop> {
+    /// Asks until the answer is one that can be page `number` of the chain.
+    pub(super) async fn ask(&self, call: Call, number: u32) -> Result<Received, Stop> {
         // A page is asked for when there is room to hold it, so that pages never pile up before the workshop.
         let room = self.memory.room().await;
         let call = call.shrinkable(self.size > PAGE_SIZE_SLOW_MIN);
         let read = |answer: &Answer| {
             let envelope = read_page(answer)?;
-            check(&envelope).map_err(Misread::Odd)?;
+            ending::check(self.protocol, &envelope, number).map_err(Misread::Odd)?;
             let date = answer.date.unwrap_or_else(|| self.source.client.now());
             Ok((envelope, answer.body.clone(), date))
         };
@@ -143,7 +143,7 @@ impl Chain<'_> {
             let too_large = Some(TooLarge { error: error.clone(), id: first_id(&excerpt.head).map(Box::from) });
             return Ok(Received { envelope, body: Bytes::new(), date: self.source.client.now(), too_large });
         }
-        Err(self.stop(failure, number).await?.context(|| format!("page {number}")))
+        Err(self.stop(failure, number).context(|| format!("page {number}")))
     }
 
     /// Hands a page on.
@@ -160,18 +160,14 @@ impl Chain<'_> {
     }
 
     /// What a failed call means for its chain.
-    async fn stop(&self, failure: Failure, number: u32) -> Result<Stop> {
-        Ok(match failure {
+    fn stop(&self, failure: Failure, number: u32) -> Stop {
+        match failure {
             Failure::Slow(error) => Stop::Smaller(error),
             Failure::TooLarge { error, excerpt } => {
                 Stop::TooLarge { error, id: first_id(&excerpt.head).map(Box::from) }
             }
             Failure::Final(error) => Stop::Fail(error),
-            Failure::Unreadable { body, reason } => {
-                let error = Error::data(reason.clone());
-                self.send(Delivery::Refused { chain: self.ordinal, number, body, reason }).await?;
-                Stop::Fail(error)
-            }
+            Failure::Unreadable { body, reason } => Stop::Unreadable { error: Error::data(reason), number, body },
             Failure::Rejected(rejection) => {
                 // The cursor has died, or the job.
                 let dead = match (self.protocol, rejection.status.as_u16()) {
@@ -182,7 +178,7 @@ impl Chain<'_> {
                 };
                 if dead { Stop::Restart(rejection.into_error()) } else { Stop::rejected(rejection) }
             }
-        })
+        }
     }
 
     pub(super) async fn send(&self, delivery: Delivery) -> Result<()> {

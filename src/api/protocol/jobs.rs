@@ -152,7 +152,7 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             query.push_str("&cursor=");
             query.extend(byte_serialize(cursor.as_bytes()));
         }
-        let mut received = match chain.ask(Call::get(query).outlined(chain.size == 1), number, |_| Ok(())).await {
+        let mut received = match chain.ask(Call::get(query).outlined(chain.size == 1), number).await {
             Err(Stop::Restart(_)) if number == 1 && looks < RESULTS_LOOKS_MAX => {
                 chain.source.client.policy.sleep(POLL_FIRST * (1 << looks)).await?;
                 looks += 1;
