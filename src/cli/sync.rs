@@ -63,6 +63,9 @@ struct DueArgs {
     /// Changed days that one run fetches again, the oldest first
     #[arg(long, env = "CONVLAKE_MAX_DIRTY", value_name = "DAYS", default_value_t = 62)]
     max_dirty: usize,
+    /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
+    #[arg(long, env = "CONVLAKE_STRICT_TOTALS")]
+    strict_totals: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -111,6 +114,7 @@ async fn begin(
     let flattener = settings::flattener(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
     let settings = settings::run_settings("sync", &args.lake, Vec::new())?;
+    let settings = export::Settings { strict_totals: args.due.strict_totals, ..settings };
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;

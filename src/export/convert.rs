@@ -91,6 +91,7 @@ async fn run(
         lookback: LOOKBACK,
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
+        shortage: None,
     };
     publisher.quarantine(feed, &mut harvest).await?;
     read?;

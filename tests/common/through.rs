@@ -60,6 +60,7 @@ pub(crate) async fn export_by(
         notes: Vec::new(),
         memory: 256 << 20,
         max_bad: 50,
+        strict_totals: false,
         allow_vanished: false,
     };
     let request = Request { asked: asked.into(), protocol, filtered: false, concurrency: 6, missing_only: false };

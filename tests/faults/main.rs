@@ -16,6 +16,7 @@ mod jobs;
 mod limits;
 mod page;
 mod throttle;
+mod totals;
 
 use common::org::{Ask, Org, files};
 use convlake::export::{ErrorReport, Report};
