@@ -23,7 +23,7 @@ pub(super) struct ExportArgs {
     #[arg(long, env = "CONVLAKE_MISSING_ONLY", help_heading = "Range")]
     missing_only: bool,
     /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
-    #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Range")]
+    #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Source")]
     strict_totals: bool,
     #[command(flatten)]
     request: RequestArgs,

@@ -64,7 +64,7 @@ struct DueArgs {
     #[arg(long, env = "CONVLAKE_MAX_DIRTY", value_name = "DAYS", default_value_t = 62)]
     max_dirty: usize,
     /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
-    #[arg(long, env = "CONVLAKE_STRICT_TOTALS")]
+    #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Source")]
     strict_totals: bool,
 }
 
