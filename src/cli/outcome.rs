@@ -21,7 +21,9 @@ use crate::time::{Clock, Interval};
 pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
     let bar = console.progress(days);
     let records = AtomicU64::new(0);
+    let console = console.clone();
     Arc::new(move |event| match event {
+        Event::Note(note) => console.say(&format!("note: {note}")),
         Event::Page(n) => {
             let records = records.fetch_add(n, Ordering::Relaxed) + n;
             bar.set_message(format!("{} conversations read", number(records)));

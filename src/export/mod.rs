@@ -18,6 +18,7 @@ mod days;
 mod dimensions;
 mod documents;
 mod expect;
+mod feed;
 mod frontier;
 mod harvest;
 mod input;
@@ -37,7 +38,7 @@ pub use compare::{DayCount, count_days};
 pub use convert::convert;
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Expectation, ExpectedWindow, expect, probe};
-pub use input::Input;
+pub use input::{Input, Inputs};
 pub use report::{DayOutcome, DayReport, ErrorReport, Report, Sample, Totals, WindowReport};
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 
@@ -93,6 +94,8 @@ pub struct Request {
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// Something about the request that shows only when it is read.
+    Note(&'a str),
     /// A page with so many records arrived.
     Page(u64),
     /// A day is done.

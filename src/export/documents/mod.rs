@@ -1,4 +1,6 @@
-//! Saved pages as a stream of JSON documents: one document, JSON lines, or documents one after another; plain or gzip.
+//! Saved pages as a stream of JSON documents: one document, JSON lines, a sequence of texts, or documents one after
+//! another. A document is a conversation, a page, a list of either, or something that carries them (`open`); what it is
+//! not is said by `foreign`.
 //!
 //! A page in a line is not looked into: its records are told apart when they become rows. That is why a line that looks
 //! like a page may turn out to be several, or none.
@@ -8,17 +10,28 @@
 //! like that, and whatever has no such line break in sight, is cut bracket by bracket. A page is trusted to be whole only
 //! if what comes behind it begins as no broken text goes on.
 
-use std::io::{self, BufRead, BufReader, Read};
+mod foreign;
+mod open;
+
+use std::borrow::Cow;
+use std::io::Read;
 use std::ops::Range;
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 
+pub(super) use open::{Opened, Wrap};
+
+use open::ENVELOPES;
+
 use super::buffers::Buffers;
+use super::input::reading;
 use crate::api::envelope::{Envelope, seeming_list};
 use crate::api::nesting::{Found, Nesting};
+use crate::api::scan::Scanner;
+use crate::api::shape::{self, Member, Shape};
 use crate::error::{Context, Error, Kind, Result};
+use crate::flatten::batch::{BadReason, BadRecord};
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
@@ -63,11 +76,119 @@ pub(super) struct Document {
     pub(super) list: Option<Range<usize>>,
 }
 
+/// What a document is for the lake.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A conversation that stands alone: where in the chunk.
+    Record(Range<usize>),
+    /// Conversations together.
+    Page {
+        body: Bytes,
+        /// Where in it each of them stands.
+        records: Vec<Range<usize>>,
+        /// Set if nobody has looked for them: where their list seems to stand.
+        list: Option<Range<usize>>,
+    },
+    /// Nothing that belongs into a lake.
+    Nothing,
+}
+
 impl Document {
     /// Its text.
-    pub(super) fn body(&self) -> Bytes {
+    fn body(&self) -> Bytes {
         self.chunk.slice(self.range.clone())
     }
+
+    /// What it is, and what had to be opened for that.
+    ///
+    /// # Errors
+    /// Data: it is nothing that convlake reads.
+    pub(super) fn content(&self) -> Result<(Content, Option<Opened>)> {
+        let page = |records, list| Content::Page { body: self.body(), records, list };
+        if self.list.is_some() {
+            return Ok((page(Vec::new(), self.list.clone()), None));
+        }
+        let text = &self.chunk[self.range.clone()];
+        match self.envelope.shape() {
+            Shape::Record => return Ok((Content::Record(self.range.clone()), None)),
+            Shape::Page if open::is_whole(&self.envelope) && (text.first() == Some(&b'{') || is_of_records(text)) => {
+                return Ok((page(self.envelope.records.clone(), None), None));
+            }
+            Shape::Page | Shape::Neither => {}
+        }
+        let opened = open::open(&self.body())?;
+        let content = match opened.in_place() {
+            Some(records) if records.is_empty() => Content::Nothing,
+            // A message with a record, or a conversation that is not whole.
+            Some(mut records) if records.len() == 1 && text.first() == Some(&b'{') => {
+                let record = records.remove(0);
+                Content::Record(self.range.start + record.start..self.range.start + record.end)
+            }
+            Some(records) => page(records, None),
+            None => {
+                let (body, records) = opened.list();
+                Content::Page { body, records, list: None }
+            }
+        };
+        Ok((content, Some(opened)))
+    }
+}
+
+/// Whether a bare list is one of conversations by its first element.
+fn is_of_records(list: &[u8]) -> bool {
+    let mut scanner = Scanner::new(list);
+    let Some(b'[') = scanner.peek() else { return false };
+    scanner = scanner.from(scanner.at() + 1);
+    if scanner.peek() != Some(b'{') {
+        return scanner.peek() == Some(b']');
+    }
+    let (mut id, mut start, mut first) = (false, false, true);
+    while let Ok(Some(key)) = scanner.key(first) {
+        first = false;
+        match Member::of(&shape::name(&list[key])) {
+            Member::Id => id = true,
+            Member::Start => start = true,
+            Member::Records | Member::PageTalk | Member::Unknown => {}
+        }
+        if id && start {
+            return true;
+        }
+        if scanner.value().is_err() {
+            return false;
+        }
+    }
+    false
+}
+
+/// What a record is that cannot be read, and what to do about it, if it looks like something.
+pub(super) fn named(record: &BadRecord) -> Option<(Cow<'static, str>, &'static str)> {
+    let foreign = foreign::of_json(&record.raw)?;
+    Some((foreign.what, foreign.instead))
+}
+
+/// Refuses a page or a list of conversations that has pages or other carriers of conversations among them: read as
+/// conversations, they would be set aside with all that is in them.
+///
+/// # Errors
+/// Data.
+pub(super) fn check_set_aside(bad: &[BadRecord]) -> Result<()> {
+    let carries = |record: &&BadRecord| {
+        matches!(record.reason, BadReason::NoId | BadReason::NoStart)
+            && open::open(&record.raw).is_ok_and(|opened| opened.in_place().is_none_or(|places| carried(record, &places)))
+    };
+    match bad.iter().find(carries) {
+        None => Ok(()),
+        Some(record) => Err(refused(Error::data(format!(
+            "element {} is a page among conversations: it is not known what it stands for",
+            record.position.index
+        ))
+        .hint("nothing was published: save the pages one a line"))),
+    }
+}
+
+/// Whether there are records in `record` that are not all of it.
+fn carried(record: &BadRecord, places: &[Range<usize>]) -> bool {
+    places.iter().any(|place| *place != (0..record.raw.len()))
 }
 
 /// Adds what to do about a document that is refused.
@@ -86,15 +207,16 @@ pub(super) fn records(text: &[u8]) -> Result<Vec<Range<usize>>> {
 fn told_apart(text: &[u8]) -> Result<Vec<Range<usize>>> {
     let mut records = Vec::new();
     for (document, envelope) in apart(text)? {
-        if let Some(complaint) = &envelope.complaint {
-            return Err(Error::data(format!("an error answer, not a page: {complaint}")));
-        }
-        if envelope.is_page {
-            let at = document.start;
-            records.extend(envelope.records.into_iter().map(|record| record.start + at..record.end + at));
-        } else {
-            records.push(document);
-        }
+        let at = document.start;
+        let within = match envelope.shape() {
+            Shape::Record => vec![0..document.len()],
+            Shape::Page if text[at] == b'{' && open::is_whole(&envelope) => envelope.records,
+            Shape::Page | Shape::Neither => {
+                let opened = open::open(&Bytes::copy_from_slice(&text[document]))?;
+                opened.in_place().ok_or_else(|| Error::data("a line has several documents, one of them in a text"))?
+            }
+        };
+        records.extend(within.into_iter().map(|record| record.start + at..record.end + at));
     }
     Ok(records)
 }
@@ -115,14 +237,6 @@ fn apart(text: &[u8]) -> Result<Vec<(Range<usize>, Envelope)>> {
         at = end + blank(&text[end..]);
     }
     Ok(documents)
-}
-
-/// Reads `raw`, through gzip if it begins like gzip.
-pub(super) fn open(raw: impl Read + Send + 'static) -> io::Result<Documents<Box<dyn Read + Send>>> {
-    let mut raw = BufReader::new(raw);
-    let gzip = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn Read + Send> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-    Ok(Documents::new(reader))
 }
 
 impl<R: Read> Documents<R> {
@@ -153,16 +267,18 @@ impl<R: Read> Documents<R> {
         self.count += 1;
         if let Some(end) = self.line()? {
             let text = &self.chunk[self.at..end];
-            if let Some(list) = seeming_list(text).filter(|_| begins_for_sure(&self.chunk[end..])) {
-                let envelope = Envelope { names_records: true, is_page: true, ..Envelope::default() };
-                return Ok(Some(self.take(end, envelope, Some(list))));
+            let is_list = |list: &Range<usize>| text[0] == b'{' || list.start == 0 && is_of_records(text);
+            if let Some(list) = seeming_list(text).filter(is_list).filter(|_| begins_for_sure(&self.chunk[end..])) {
+                return Ok(Some(self.take(end, Envelope::of_list(), Some(list))));
             }
             if let Ok(envelope) = Envelope::of_saved(text) {
                 return Ok(Some(self.take(end, envelope, None)));
             }
         }
         let end = self.bracket()?;
-        let envelope = Envelope::of_saved(&self.chunk[self.at..end]).context(|| format!("document {}", self.count))?;
+        let text = &self.chunk[self.at..end];
+        let envelope = Envelope::of_saved(text).map_err(|e| foreign::of_bytes(text).map_or(e, |foreign| foreign.error()));
+        let envelope = envelope.context(|| format!("document {}", self.count))?;
         Ok(Some(self.take(end, envelope, None)))
     }
 
@@ -178,12 +294,19 @@ impl<R: Read> Documents<R> {
             self.at += blank(&self.chunk[self.at..]);
             match self.chunk.get(self.at) {
                 Some(b'{' | b'[') => return Ok(true),
-                Some(_) => {
-                    return Err(Error::data(format!("byte {} begins no JSON object or array", self.place())));
-                }
+                Some(_) => return Err(self.no_document()),
                 None if self.ended => return Ok(false),
                 None => self.more()?,
             }
+        }
+    }
+
+    /// What is wrong here, where a document should begin.
+    fn no_document(&self) -> Error {
+        let here = format!("byte {} begins no JSON object or array", self.place());
+        match foreign::of_bytes(&self.chunk[self.at..]).filter(|_| self.count == 0) {
+            Some(foreign) => Error::data(format!("{here}: this looks like {}", foreign.what)).hint(foreign.instead),
+            None => Error::data(here),
         }
     }
 
@@ -251,22 +374,12 @@ impl<R: Read> Documents<R> {
         let wanted = self.step.max(rest.len());
         let mut chunk = self.buffers.take(rest.len() + wanted);
         chunk.extend_from_slice(rest);
-        let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+        let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(reading)?;
         self.ended = read < wanted;
         self.offset = self.place();
         self.unbroken = self.unbroken.saturating_sub(self.at);
         (self.chunk, self.at) = (self.buffers.filled(chunk), 0);
         Ok(())
-    }
-}
-
-fn unreadable(cause: io::Error) -> Error {
-    match cause.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            Error::data("the gzip stream is damaged").source(cause)
-        }
-        io::ErrorKind::UnexpectedEof => Error::data("the gzip stream ends too early").source(cause),
-        _ => Error::storage("cannot be read").source(cause),
     }
 }
 
@@ -278,10 +391,13 @@ fn begins_for_sure(text: &[u8]) -> bool {
     text.is_empty() || opened.next() == Some(&b'"') && opened.next().is_some_and(u8::is_ascii_alphabetic)
 }
 
-/// How many bytes of white space `text` begins with, byte order marks included: they may stand before any concatenated
-/// file.
+/// Stands before each text of a sequence of them (RFC 7464).
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// How many bytes `text` begins with that may stand between documents: white space, the separators of a sequence, and
+/// byte order marks, which may stand before any concatenated file.
 fn blank(text: &[u8]) -> usize {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(*byte, 0xef | 0xbb | 0xbf | RECORD_SEPARATOR);
     text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len())
 }
 
@@ -303,7 +419,7 @@ impl<R: Read> Iterator for Documents<R> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Write;
+    use std::io;
 
     /// Gives one byte at a time: every document straddles chunks.
     struct Drip(&'static [u8]);
@@ -337,21 +453,6 @@ mod tests {
         assert_eq!(documents("\u{feff}{\"a\":\"}\\\"]\"}\n\n[1,[2]]\n"), want);
         assert_eq!(documents("{\"a\":\"}\\\"]\"}[1,[2]]"), want);
         assert!(documents(" \n").is_empty());
-    }
-
-    #[test]
-    fn gzip_is_recognised_by_its_first_bytes_even_in_several_members() {
-        let mut packed = Vec::new();
-        for text in ["{\"a\":1}\n", "{\"b\":2}"] {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(text.as_bytes()).unwrap();
-            packed.extend(encoder.finish().unwrap());
-        }
-        let whole = packed.clone();
-        assert_eq!(open(io::Cursor::new(whole)).unwrap().map(|d| d.unwrap().range.len()).collect::<Vec<_>>(), [7, 7]);
-        packed.truncate(packed.len() - 9);
-        let last = open(io::Cursor::new(packed)).unwrap().last().unwrap();
-        assert_eq!(last.unwrap_err().kind(), Kind::Data);
     }
 
     #[test]
