@@ -11,6 +11,7 @@ pub mod filter;
 pub mod http;
 pub mod page;
 pub mod region;
+pub mod shape;
 pub mod transport;
 
 mod client;
@@ -20,7 +21,7 @@ mod outline;
 mod pace;
 mod protocol;
 mod retry;
-mod scan;
+pub(crate) mod scan;
 mod settings;
 mod source;
 mod stats;

@@ -8,6 +8,7 @@ use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::envelope::Envelope;
 use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
+use crate::api::shape::{Place, Shape};
 use crate::api::transport::Excerpt;
 use crate::api::verdict::{Rejection, disguised};
 use crate::error::{Error, Kind, Result};
@@ -193,7 +194,7 @@ impl Chain<'_> {
 /// What a page says beside its record, when that is too large.
 fn beside(excerpt: &Excerpt) -> Option<Envelope> {
     let envelope = Envelope::read(&excerpt.outline).ok()?;
-    (envelope.names_records && envelope.complaint.is_none()).then_some(envelope)
+    (envelope.members.place == Place::List).then_some(envelope)
 }
 
 /// The first id in the beginning of a page.
@@ -208,11 +209,14 @@ fn first_id(head: &[u8]) -> Option<&str> {
 /// A page, or why the answer is none.
 pub(in crate::api) fn read_page(answer: &Answer) -> Result<Envelope, Misread> {
     let mut envelope = Envelope::read(&answer.body).map_err(|e| Misread::Odd(e.to_string()))?;
-    match envelope.complaint.take() {
-        None => Ok(envelope),
-        Some(complaint) => {
-            let text = format!("the API answered with an error in place of a page: {complaint}");
-            Err(disguised(complaint).map_or(Misread::Odd(text), Misread::Refusal))
-        }
+    let keys = envelope.members.named();
+    if let Some(complaint) = envelope.complaint.take() {
+        let text = format!("the API answered with an error in place of a page: {complaint}; {keys}");
+        return Err(disguised(complaint).map_or(Misread::Odd(text), Misread::Refusal));
+    }
+    match envelope.shape() {
+        Shape::Page => Ok(envelope),
+        Shape::Record => Err(Misread::Odd(format!("the answer is a conversation, not a page of them; {keys}"))),
+        Shape::Neither => Err(Misread::Odd(format!("the answer is not a page of conversations; {keys}"))),
     }
 }

@@ -169,7 +169,9 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             }
             other => other?,
         };
-        let step = trail.follow(received.envelope.cursor.take()).map_err(|s| s.context(|| format!("page {number}")))?;
+        let step = trail
+            .follow(std::mem::take(&mut received.envelope.cursor))
+            .map_err(|s| s.context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;
         }

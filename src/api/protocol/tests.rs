@@ -278,7 +278,7 @@ mod query {
         assert_eq!((error.kind(), scripted.asked().len()), (Kind::Data, 3));
         assert_eq!(
             delivered.refused,
-            ["`conversations` is not a list; the answer's keys: `conversations`, `totalHits`"]
+            ["the answer is not a page of conversations; its keys: `conversations`, `totalHits`"]
         );
         assert!(!error.to_string().contains("hunter2"));
     }
