@@ -91,8 +91,8 @@ async fn run(
     // Files never start again, so nothing that was left behind is void.
     let (ahead, Gathered { mut harvest, .. }) = (drafted?, gathered?);
     recorder.harvested(&harvest);
-    let readable = check_any_readable(&harvest, &inputs, settings.max_bad)
-        .and_then(|()| harvest.check_readable(settings.max_bad));
+    let readable =
+        check_any_readable(&harvest, &inputs, settings.max_bad).and_then(|()| harvest.check_readable(settings.max_bad));
     let observer = Observer {
         source: Source::Files,
         forced: false,
@@ -263,10 +263,16 @@ fn check_any_readable(harvest: &Harvest, inputs: &[Input], max_bad: u8) -> Resul
             continue;
         }
         let input = inputs.get(chain as usize).map(ToString::to_string).unwrap_or_default();
-        let records = if bad.len() == 1 { "its record" } else { "any of its records" };
+        let none = match bad.len() {
+            1 => "its only record cannot be read".to_owned(),
+            records => format!("none of its {records} records can be read"),
+        };
         let looks = foreign.as_ref().map_or(String::new(), |(what, _)| format!(": this looks like {what}"));
-        let error = Error::data(format!("{input}: {records} cannot be read ({}){looks}", Harvest::reasons(&bad)));
-        let hint = foreign.map_or("the records are under `_convlake/quarantine`; --max-bad 100 lets them stay there", |(_, hint)| hint);
+        let error = Error::data(format!("{input}: {none} ({}){looks}", Harvest::reasons(bad)));
+        let hint = foreign
+            .map_or("the records are under `_convlake/quarantine`; --max-bad 100 lets them stay there", |(_, hint)| {
+                hint
+            });
         return Err(error.hint(hint));
     }
     Ok(())
@@ -285,7 +291,8 @@ impl Lone {
     /// Whether `document` goes on the same page as those before, which are numbered from the first on.
     fn takes(&self, number: u32, document: &Document, content: &Content) -> bool {
         let records = self.records.len();
-        let is_next = self.chunk.as_ptr() == document.chunk.as_ptr() && number as usize == self.first as usize + records;
+        let is_next =
+            self.chunk.as_ptr() == document.chunk.as_ptr() && number as usize == self.first as usize + records;
         records == 0 || is_next && records < LONE_RECORDS_A_PAGE && matches!(content, Content::Record(_))
     }
 

@@ -290,7 +290,7 @@ impl Workshop {
             let flattened = pool.install(move || {
                 let counted = page.list.is_none();
                 let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.feed.owns(day));
-                if let (Ok(read), true) = (&mut read, owner.feed.is_saved()) {
+                if let (Ok(read), true) = (&read, owner.feed.is_saved()) {
                     let carries = documents::check_set_aside(&read.bad);
                     carries.context(|| owner.feed.page(page.chain, page.number))?;
                 }

@@ -187,8 +187,10 @@ fn of_value(value: &Value) -> Option<Foreign> {
         return Some(inner);
     }
     let complaint = Complaint::of_object(object);
-    (!complaint.is_empty())
-        .then(|| Foreign { what: format!("an error answer ({complaint})").into(), instead: "ask again, and save the answer" })
+    (!complaint.is_empty()).then(|| Foreign {
+        what: format!("an error answer ({complaint})").into(),
+        instead: "ask again, and save the answer",
+    })
 }
 
 /// Whether a text stands somewhere in it that PowerShell writes for an object or a list.

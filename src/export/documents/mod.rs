@@ -174,15 +174,18 @@ pub(super) fn named(record: &BadRecord) -> Option<(Cow<'static, str>, &'static s
 pub(super) fn check_set_aside(bad: &[BadRecord]) -> Result<()> {
     let carries = |record: &&BadRecord| {
         matches!(record.reason, BadReason::NoId | BadReason::NoStart)
-            && open::open(&record.raw).is_ok_and(|opened| opened.in_place().is_none_or(|places| carried(record, &places)))
+            && open::open(&record.raw)
+                .is_ok_and(|opened| opened.in_place().is_none_or(|places| carried(record, &places)))
     };
     match bad.iter().find(carries) {
         None => Ok(()),
-        Some(record) => Err(refused(Error::data(format!(
-            "element {} is a page among conversations: it is not known what it stands for",
-            record.position.index
-        ))
-        .hint("nothing was published: save the pages one a line"))),
+        Some(record) => Err(refused(
+            Error::data(format!(
+                "element {} is a page among conversations: it is not known what it stands for",
+                record.position.index
+            ))
+            .hint("nothing was published: save the pages one a line"),
+        )),
     }
 }
 
@@ -277,7 +280,8 @@ impl<R: Read> Documents<R> {
         }
         let end = self.bracket()?;
         let text = &self.chunk[self.at..end];
-        let envelope = Envelope::of_saved(text).map_err(|e| foreign::of_bytes(text).map_or(e, |foreign| foreign.error()));
+        let envelope =
+            Envelope::of_saved(text).map_err(|e| foreign::of_bytes(text).map_or(e, |foreign| foreign.error()));
         let envelope = envelope.context(|| format!("document {}", self.count))?;
         Ok(Some(self.take(end, envelope, None)))
     }
@@ -486,15 +490,17 @@ mod tests {
 
     #[test]
     fn pages_in_one_line_have_all_their_records() {
-        let pages = r#"{"conversations":[{"a":1},{}]}[{"b":2}] {"c":3}{"entities":[{}]}"#;
+        const ALONE: &str = r#"{"conversationId":"c","conversationStart":"2025-01-01T00:00:00Z"}"#;
+        let pages = format!(r#"{{"conversations":[{{"a":1}},{{}}]}}[{ALONE}] {ALONE}{{"entities":[{{}}]}}"#);
         let line: &'static str = format!("{pages}\n").leak();
         let found: Vec<_> = Documents::new(line.as_bytes()).map(|d| d.unwrap().list).collect();
         assert_eq!(found, [Some(17..pages.len() - 1)], "it looks like one");
         let texts: Vec<_> = records(pages.as_bytes()).unwrap().into_iter().map(|record| &pages[record]).collect();
-        assert_eq!(texts, [r#"{"a":1}"#, "{}", r#"{"b":2}"#, r#"{"c":3}"#, "{}"]);
+        assert_eq!(texts, [r#"{"a":1}"#, "{}", ALONE, ALONE, "{}"]);
         for (bad, why) in [
             (r#"{"conversations":[{]}]}"#, "does not match"),
             (r#"{"conversations":[{}]}{"message":"no","status":429}"#, "an error answer"),
+            (r#"{"conversations":[{}]}{"something":"else"}"#, "its keys: `something`"),
             (r#"{"conversations":[{}]}{"conversations":[{}]"#, "the text breaks off"),
         ] {
             let error = records(bad.as_bytes()).unwrap_err().to_string();

@@ -118,14 +118,30 @@ impl Opened {
                 let mut scanner = Scanner::new(&piece.text);
                 let elements = scanner.list().and_then(|elements| scanner.end().map(|()| elements));
                 let elements = elements.map_err(|e| Error::data(format!("the list is broken: {e}")))?;
-                let depth = Depth { lists: depth.lists - 1, ..depth };
-                elements.into_iter().try_for_each(|element| self.value(piece.part(element), depth))
+                let elements = elements.into_iter().map(|element| piece.part(element)).collect();
+                self.elements(elements, Depth { lists: depth.lists - 1, ..depth })
             }
             // It is set aside where it stands.
             _ => {
                 self.records.push(piece);
                 Ok(())
             }
+        }
+    }
+
+    /// Takes what is in the elements of a list. Among conversations something else is one of them that is broken.
+    fn elements(&mut self, elements: Vec<Piece>, depth: Depth) -> Result<()> {
+        let mut odd = None;
+        for element in &elements {
+            if let Err(error) = self.value(element.clone(), depth) {
+                odd.get_or_insert(error);
+                self.records.push(element.clone());
+            }
+        }
+        let is_record = |element: &Piece| Envelope::read(&element.text).is_ok_and(|e| e.shape() == Shape::Record);
+        match odd {
+            Some(error) if !elements.iter().any(is_record) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -195,8 +211,9 @@ fn neither(text: &[u8], envelope: &Envelope) -> Error {
         Shape::Page => "a page without its list of conversations",
         Shape::Record | Shape::Neither => "neither a conversation nor a page of them",
     };
-    Error::data(format!("{what}: {}", envelope.members.named()))
-        .hint("conversations have a conversationId and a conversationStart, pages a list called conversations or entities")
+    Error::data(format!("{what}: {}", envelope.members.named())).hint(
+        "conversations have a conversationId and a conversationStart, pages a list called conversations or entities",
+    )
 }
 
 /// A record of a tap. Taps have other streams than that of the conversations.
@@ -256,7 +273,9 @@ impl<'p> Members<'p> {
             ("BATCH", None) if self.get("manifest").is_some() => {
                 return Err(Error::data("a tap's batch names other files").hint("convert the files of its manifest"));
             }
-            (talk, _) if TAP_TALK.contains(&talk) && TAP_TALK_MEMBERS.iter().any(|name| self.places.contains_key(*name)) => {
+            (talk, _)
+                if TAP_TALK.contains(&talk) && TAP_TALK_MEMBERS.iter().any(|name| self.places.contains_key(*name)) =>
+            {
                 Message::Talk
             }
             _ => Message::None,
@@ -368,6 +387,7 @@ mod tests {
             (format!(r#"{{"_airbyte_raw_id":"x","_airbyte_data":{RECORD}}}"#), 1, vec!["`_airbyte_data`"]),
             (format!(r#"{{"_airbyte_data":{}}}"#, text(RECORD)), 1, vec!["the JSON text in `_airbyte_data`"]),
             (r#"[{"conversationId":"c"}]"#.to_owned(), 1, vec![]),
+            (format!(r#"[{{"else":{RECORD}}},{RECORD}]"#), 2, vec![]),
         ] {
             let (records, around) = found(&document);
             assert_eq!(around, wraps, "{document}");

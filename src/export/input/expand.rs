@@ -172,7 +172,8 @@ fn pattern_in(url: &Url) -> Result<Option<(Url, Pattern)>> {
 }
 
 fn nothing_matches(pattern: &str) -> Error {
-    Error::usage(format!("nothing matches `{pattern}`")).hint("check the path; in quotes the shell leaves a pattern alone")
+    Error::usage(format!("nothing matches `{pattern}`"))
+        .hint("check the path; in quotes the shell leaves a pattern alone")
 }
 
 fn unreadable(place: &str, cause: std::io::Error) -> Error {
@@ -200,10 +201,12 @@ mod tests {
 
     #[test]
     fn names_tell_pages_from_other_files() {
-        for name in ["a.json", "dir.x/A.JSON", "b.jsonl.gz", "c.ndjson.zst", "out.singer", "part-0001.gz", "x.json-seq"] {
+        for name in ["a.json", "dir.x/A.JSON", "b.jsonl.gz", "c.ndjson.zst", "out.singer", "part-0001.gz", "x.json-seq"]
+        {
             assert!(is_of_pages(name), "{name}");
         }
-        for name in ["a.txt", "json", "b.tar.gz", "c.sql.zst", "d.json.bak", "README", ".gz", "a.parquet", "dir.json/x"] {
+        for name in ["a.txt", "json", "b.tar.gz", "c.sql.zst", "d.json.bak", "README", ".gz", "a.parquet", "dir.json/x"]
+        {
             assert!(!is_of_pages(name), "{name}");
         }
     }
