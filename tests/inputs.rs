@@ -311,10 +311,12 @@ fn inputs_that_are_not_there_are_a_wrong_call() {
     fs::create_dir(convlake.path("empty")).unwrap();
     save(&convlake, "others/a.txt", "x");
     save(&convlake, "others/b.parquet", "x");
+    save(&convlake, "old/_convlake/lake.json", "{}");
     for (given, named) in [
         ("*.json", "nothing matches `*.json`"),
         ("empty", "`empty` holds no saved pages: nothing"),
         ("others", "`others` holds no saved pages: only a.txt, b.parquet"),
+        ("old", "`old` is a lake"),
         ("missing.json", "`missing.json` is no file and no folder"),
         ("https://example.com/pages.json", "unknown scheme `https`"),
     ] {

@@ -15,12 +15,13 @@ use crate::time::Clock;
 /// Convert saved pages into a lake, without any API
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
-    /// Pages or conversations: files, folders, patterns, pipes, `-` for stdin, or s3://, gs:// and az:// objects and prefixes
+    /// Saved pages: files, folders, patterns, pipes, `-` for stdin, or objects and prefixes of s3://, gs:// and az://
     ///
-    /// JSON documents, JSON lines or a JSON text sequence, in UTF-8 or UTF-16, plain or packed by gzip or zstd. Read are
-    /// pages of the API, lists of pages, conversations alone or in lists, and either of them in one envelope (`data`,
-    /// `body`, `result`, `results`, `response`, `payload`), in the records of a Singer tap or in the raw rows of Airbyte.
-    /// Folders and prefixes are read below as well, by names such as .json, .jsonl, .ndjson, also with .gz or .zst.
+    /// JSON documents, JSON lines or a JSON text sequence, in UTF-8 or UTF-16, plain or packed by gzip or zstd. Pages of
+    /// the API are read, lists of pages, conversations alone or in lists, and either of them in one envelope (`data`,
+    /// `body`, `result`, `results`, `response`, `payload`), in the records of a Singer tap or in the raw rows of
+    /// Airbyte. Folders and prefixes are read below as well, by names such as .json, .jsonl and .ndjson, also with .gz
+    /// or .zst.
     #[arg(required = true, value_name = "PAGES")]
     pages: Vec<PathBuf>,
     #[command(flatten)]

@@ -7,7 +7,8 @@
 //! ```
 //! `pipeline` is that way up to the end of a slice, `complete` the rest; which days its pages have left behind, the
 //! `frontier` says, and those are encoded `ahead`. What goes through is a set of days: a range without what an interrupted
-//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages.
+//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages: `reading`
+//! opens each `input`, cuts it into `documents` and sends on what is in them.
 
 mod ahead;
 mod buffers;
@@ -23,6 +24,7 @@ mod frontier;
 mod harvest;
 mod input;
 mod pipeline;
+mod reading;
 mod record;
 mod report;
 mod resume;

@@ -15,10 +15,10 @@ const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
 
 /// Something that holds no conversations, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Foreign {
+pub(in crate::export) struct Foreign {
     /// With its article or in the plural, as in `this looks like …`.
-    pub(super) what: Cow<'static, str>,
-    pub(super) instead: &'static str,
+    pub(in crate::export) what: Cow<'static, str>,
+    pub(in crate::export) instead: &'static str,
 }
 
 impl Foreign {
@@ -183,7 +183,7 @@ fn of_value(value: &Value) -> Option<Foreign> {
     if let Some(known) = KNOWN.iter().find(|known| (known.is)(object)) {
         return Some(known.foreign.clone());
     }
-    if let Some(inner) = super::ENVELOPES.iter().find_map(|name| of_value(object.get(*name)?)) {
+    if let Some(inner) = super::open::ENVELOPES.iter().find_map(|name| of_value(object.get(*name)?)) {
         return Some(inner);
     }
     let complaint = Complaint::of_object(object);

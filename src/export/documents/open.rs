@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::foreign;
+use super::{blank, foreign};
 use crate::api::complaint::whole;
 use crate::api::envelope::Envelope;
 use crate::api::nesting::{Found, Nesting};
@@ -327,7 +327,7 @@ fn inside(value: &Piece, name: &'static str, depth: Depth) -> Result<Opened> {
 /// The documents in a text that is itself written as JSON.
 fn written(quoted: &[u8]) -> Option<Vec<Piece>> {
     let text: Bytes = serde_json::from_slice(quoted).ok()?;
-    let (mut pieces, mut at) = (Vec::new(), super::blank(&text));
+    let (mut pieces, mut at) = (Vec::new(), blank(&text));
     while at < text.len() {
         if !matches!(text[at], b'{' | b'[') {
             return None;
@@ -335,7 +335,7 @@ fn written(quoted: &[u8]) -> Option<Vec<Piece>> {
         let Found::End(length) = Nesting::default().read(&text[at..]) else { return None };
         pieces.push(Piece { text: text.slice(at..at + length), at: None });
         at += length;
-        at += super::blank(&text[at..]);
+        at += blank(&text[at..]);
     }
     (!pieces.is_empty()).then_some(pieces)
 }

@@ -12,7 +12,6 @@ use crate::error::Error;
 const HEAD_BYTES: usize = 4;
 /// Layers around each other, at most: a file that is packed twice is a mistake, one that never ends is an attack.
 const LAYERS_MAX: usize = 4;
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// The first bytes of zstd's skippable frames differ in their last four bits; parallel compressors begin with one.
 const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
@@ -48,7 +47,7 @@ impl Layer {
 pub(super) fn decoded(raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut reader: Box<dyn Read + Send> = Box::new(raw);
     for _ in 0..LAYERS_MAX {
-        let mut buffered = BufReader::with_capacity(BUFFER_BYTES, reader);
+        let mut buffered = BufReader::new(reader);
         let mut head = Vec::with_capacity(HEAD_BYTES);
         // A pipe may give its first bytes one by one.
         buffered.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;

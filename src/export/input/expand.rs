@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -77,13 +78,15 @@ impl Inputs {
     }
 
     fn path(&mut self, path: &Path, text: Option<&str>) -> Result<()> {
-        if path.is_dir() {
-            return self.folder(path);
-        }
-        // A pipe or a device is read like a file.
-        if path.exists() {
-            self.inputs.push(Input::File(path.to_owned()));
-            return Ok(());
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return self.folder(path),
+            // A pipe or a device is read like a file.
+            Ok(_) => {
+                self.inputs.push(Input::File(path.to_owned()));
+                return Ok(());
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::usage(format!("`{}` cannot be opened", path.display())).source(e)),
         }
         let is_pattern = |text: &&str| text.contains(['*', '?', '[']);
         let Some(pattern) = text.filter(is_pattern) else {
@@ -116,12 +119,15 @@ impl Inputs {
         while let Some(entry) = walk.next() {
             let entry = entry.map_err(|e| {
                 let at = e.path().unwrap_or(folder).display().to_string();
-                let cause = e.into_io_error().unwrap_or_else(|| std::io::Error::other("its links make a circle"));
+                let cause = e.into_io_error().unwrap_or_else(|| io::Error::other("its links make a circle"));
                 unreadable(&at, cause)
             })?;
             if !entry.file_type().is_dir() {
                 found.push(entry.into_path());
-            } else if fs::symlink_metadata(entry.path().join(LAKE_FOLDER)).is_ok() {
+            } else if entry.depth() == 0 && entry.path().join(LAKE_FOLDER).is_dir() {
+                return Err(Error::usage(format!("`{}` is a lake", folder.display()))
+                    .hint("name the pages that it is to be made of; the lake goes to --out"));
+            } else if entry.path().join(LAKE_FOLDER).is_dir() {
                 self.notes.push(format!("`{}` is a lake and left out", entry.path().display()));
                 walk.skip_current_dir();
             }
@@ -176,7 +182,7 @@ fn nothing_matches(pattern: &str) -> Error {
         .hint("check the path; in quotes the shell leaves a pattern alone")
 }
 
-fn unreadable(place: &str, cause: std::io::Error) -> Error {
+fn unreadable(place: &str, cause: io::Error) -> Error {
     Error::storage(format!("`{place}` cannot be read")).source(cause)
 }
 
