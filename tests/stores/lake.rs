@@ -357,6 +357,7 @@ pub(crate) fn saved_pages_are_read_where_they_are(kind: Kind) {
     subject.place.put("in/a.json", long.as_bytes());
     subject.place.put("in/deep/b c.json.zst", &zstd::stream::encode_all(page(7, 9).as_bytes(), 1).expect("packed"));
     subject.place.put("in/notes.txt", b"not a page");
+    subject.place.put("whatever", page(7, 8).as_bytes());
     subject.place.put("in/lake/_convlake/lake.json", b"{}");
     let convert = |given: &[&str]| {
         let given: Vec<String> = given.iter().map(|given| format!("{inputs}/{given}")).collect();
@@ -376,6 +377,7 @@ pub(crate) fn saved_pages_are_read_where_they_are(kind: Kind) {
         (&["in"], 0, 9),
         (&["in/"], 0, 9),
         (&["in/*.json"], 0, 7),
+        (&["in/a.json", "whatever"], 0, 8),
         (&["in/deep/b%20c.json.zst", "in/a.json"], 0, 9),
     ] {
         let run = convert(given);

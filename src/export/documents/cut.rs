@@ -246,7 +246,6 @@ impl<R: Read> Iterator for Documents<R> {
 mod tests {
     use super::super::{apart, records};
     use super::*;
-    use crate::error::Kind;
     use proptest::prelude::*;
     use std::io;
 

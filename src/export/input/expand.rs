@@ -63,12 +63,23 @@ impl Inputs {
             self.inputs.extend(found.into_iter().map(Input::Object));
             return Ok(());
         }
+        // A store on top of a file system may take a folder for an object, so a name that is none of a file is
+        // listed first.
         let is_prefix = url.path().is_empty() || url.path().ends_with('/');
-        if !is_prefix && let Some(item) = Item::at(&url, options)? {
+        let as_object = || if is_prefix { Ok(None) } else { Item::at(&url, options) };
+        let is_file = is_of_pages(url.path());
+        if is_file && let Some(item) = as_object()? {
             self.inputs.push(Input::Object(item));
             return Ok(());
         }
         let found = Item::below(&url, options)?;
+        if found.is_empty()
+            && !is_file
+            && let Some(item) = as_object()?
+        {
+            self.inputs.push(Input::Object(item));
+            return Ok(());
+        }
         let roots: BTreeSet<String> = found.iter().filter_map(|item| lake_of(item.key())).collect();
         self.notes.extend(roots.iter().map(|root| format!("`{root}` of `{text}` is a lake and left out")));
         let in_lake = |item: &Item| roots.iter().any(|root| item.key().starts_with(root.as_str()));
