@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use percent_encoding::percent_decode_str;
 use url::Url;
 use walkdir::WalkDir;
 
@@ -182,7 +183,8 @@ const PATTERNS: MatchOptions =
 fn pattern_in(url: &Url) -> Result<Option<(Url, Pattern)>> {
     let key = url.path().trim_start_matches('/');
     let Some(first) = key.find(['*', '[']) else { return Ok(None) };
-    let pattern = Pattern::new(key).map_err(|e| Error::usage(format!("`{url}` is no pattern")).source(e))?;
+    let decoded = percent_decode_str(key).decode_utf8_lossy();
+    let pattern = Pattern::new(&decoded).map_err(|e| Error::usage(format!("`{url}` is no pattern")).source(e))?;
     let mut folder = url.clone();
     folder.set_path(key[..first].rsplit_once('/').map_or("", |(folder, _)| folder));
     Ok(Some((folder, pattern)))
@@ -242,6 +244,7 @@ mod tests {
             Some((folder.to_string(), pattern.as_str().to_owned()))
         };
         assert_eq!(of("s3://b/a/b*/c.json"), Some(("s3://b/a".to_owned(), "a/b*/c.json".to_owned())));
+        assert_eq!(of("s3://b/a b/*"), Some(("s3://b/a%20b".to_owned(), "a b/*".to_owned())));
         assert_eq!(of("s3://b/*.json"), Some(("s3://b".to_owned(), "*.json".to_owned())));
         assert_eq!(of("s3://b/a/c.json"), None);
     }
