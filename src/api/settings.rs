@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::filter::Filters;
+use super::pace::{CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
 use super::region::Endpoint;
 use super::token::{AuthStyle, Credentials};
 use crate::error::{Error, Result};
-use crate::plan::Protocol;
+use crate::plan::{Protocol, ProtocolChoice};
 
 /// How long one call is retried when nothing else is said.
 pub const RETRY_FOR: Duration = Duration::from_secs(300);
@@ -130,6 +131,14 @@ impl ApiSettings {
             max_calls: None,
             seed: None,
         }
+    }
+}
+
+/// Calls that may be made in a minute when nothing is said.
+pub fn calls_per_minute(choice: ProtocolChoice) -> u32 {
+    match choice {
+        ProtocolChoice::One(Protocol::Page) => CALLS_PER_MINUTE_PAGE,
+        _ => CALLS_PER_MINUTE,
     }
 }
 

@@ -417,7 +417,7 @@ mod asides {
         ]);
         let api = api(&scripted, settings());
         for (protocol, records) in [(Query, 70), (Cursor, 80), (Page, 90)] {
-            assert_eq!(api.probe(&slice(protocol, 7)).await.unwrap(), records);
+            assert_eq!(api.probe(&slice(protocol, 7)).await.unwrap().records, records);
         }
         assert_eq!(api.probe(&slice(Jobs, 7)).await.unwrap_err().kind(), Kind::Usage);
         let asked = scripted.asked();

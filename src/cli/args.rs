@@ -174,6 +174,9 @@ pub(super) struct LakeArgs {
     /// Write what the run did to this file, as JSON, whatever the outcome
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// Show one conversation of the run at the end, with its id
+    #[arg(long, env = "CONVLAKE_SAMPLE")]
+    pub(super) sample: bool,
 }
 
 impl LakeArgs {
@@ -188,6 +191,7 @@ impl LakeArgs {
             max_bad: MAX_BAD_PERCENT,
             allow_vanished: false,
             report: None,
+            sample: false,
         }
     }
 }

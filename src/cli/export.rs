@@ -44,7 +44,7 @@ pub(super) async fn run(
         outcome::refused("export", &args.lake, range, clock, error, console)
     })?;
     let report = export::export(settings, request, api, means, stop).await;
-    let code = outcome::conclude(&report, args.lake.report.as_deref(), console)?;
+    let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)
 }
@@ -92,9 +92,6 @@ fn announce(range: &Range, asking: &Asking, endpoint: &Endpoint, console: &Conso
         asking.describe(),
         asking.protocol,
     ));
-    let expected = export::expect(&windows, asking.protocol, &asking.wanted, range.asked.to());
-    console
-        .say(&format!("at least {}; `convlake plan --probe` counts them", super::text::count(expected.calls, "call")));
     if asking.protocol == ProtocolChoice::Auto {
         console.say("jobs bring the days that the source promises complete, query the fresh ones after them");
     }

@@ -3,6 +3,7 @@
 
 mod args;
 mod console;
+mod costs;
 mod credentials;
 mod lakes;
 mod outcome;

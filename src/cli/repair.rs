@@ -100,7 +100,7 @@ impl Repairs<'_> {
 }
 
 /// As one word of a shell.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,@%+-".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

@@ -11,7 +11,7 @@ use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::instant;
 use super::settings::{self, Asking, Connected};
 use super::text::{count, number, parse_duration, table};
-use super::{Console, Environment, lakes, outcome};
+use super::{Console, Environment, costs, lakes, outcome};
 use crate::api::{Api, Endpoint};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Outlook, SyncRequest, outlook};
@@ -93,7 +93,7 @@ pub(super) async fn run(
     if args.dimensions && matches!(report.totals.exit, 0 | 3) {
         export::daily_dimensions(&mut report, &api, &lake, clock, stop).await;
     }
-    let code = outcome::conclude(&report, args.lake.report.as_deref(), console)?;
+    let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)
 }
@@ -168,7 +168,7 @@ async fn dry_run(args: &SyncArgs, console: &Console, env: &Environment, clock: C
     if let Some(lake) = &lake {
         identity.check(lake.identity())?;
     }
-    let outlook = outlook(&request, lake, &asking.wanted, &api, clock.now()).await?;
+    let outlook = outlook(&request, lake, &api, clock.now()).await?;
     match args.format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&outlook);
@@ -196,10 +196,10 @@ fn show(outlook: &Outlook) -> String {
     }
     let mut text = table(&["due", "days", "first", "last"], &rows, &[false, true, false, false]);
     text += &format!(
-        "\n{}, {}, at least {}; {complete}\n",
+        "\n{}, {}; {complete}\n{}\n",
         count(outlook.days.len() as u64, "day"),
         count(outlook.expected.slices, "slice"),
-        count(outlook.expected.calls, "call"),
+        costs::calls(&outlook.expected),
     );
     if outlook.dirty_left > 0 {
         text += &format!("{} changed as well and would be left to the next run\n", count(outlook.dirty_left, "day"));

@@ -38,6 +38,7 @@ pub mod quarantine;
 pub mod receipt;
 pub mod records;
 pub mod run;
+pub mod sample;
 pub mod slot;
 pub mod snapshot;
 pub mod spill;

@@ -58,12 +58,13 @@ impl Source {
     }
 }
 
-/// The smallest request whose answer says how much the slice holds; none for a slice that has not begun.
+/// A request whose answer says how much the slice holds, the smallest where the size of a page is ours to choose; none
+/// for a slice that has not begun.
 pub(super) fn probe(source: &Source, slice: &Slice) -> Result<Option<Call>> {
     let Some(part) = walk::wire_interval(source, slice) else { return Ok(None) };
     let call = match slice.protocol {
         Protocol::Query => query::request(source, part, 1, 1),
-        Protocol::Cursor => cursor::request(source, part, Some(1), None),
+        Protocol::Cursor => cursor::request(source, part, source.settings.wanted.page_size, None),
         Protocol::Page => page::request(source, part, 1, 1),
         Protocol::Jobs => {
             Err(Error::usage("--probe does not fit --protocol jobs: a job cannot be counted without being run"))
