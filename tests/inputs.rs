@@ -185,7 +185,7 @@ fn inputs_of_which_nothing_can_be_read_are_refused_however_few_records_they_have
     let record = json!({"conversationId": "c", "conversationStart": "yesterday"});
     let live = json!({"id": "c", "participants": [], "startTime": "2025-03-01T00:00:00Z"});
     for (broken, named) in [
-        (vec![page(&[record.clone()]).to_string()], "its only record cannot be read (no_start 1)"),
+        (vec![page(std::slice::from_ref(&record)).to_string()], "its only record cannot be read (no_start 1)"),
         (vec![record.to_string()], "its only record cannot be read (no_start 1)"),
         (vec![json!([record, record]).to_string()], "none of its 2 records can be read (no_start 2)"),
         (vec![json!({"entities": [live, live]}).to_string()], "live conversations"),

@@ -80,7 +80,7 @@ impl Api {
                 _ => envelope.total_hits.or(envelope.total_records),
             };
             let on_page = envelope.records.len();
-            let is_full = slice.protocol == Protocol::Cursor && envelope.next_page_cursor.is_some();
+            let is_full = slice.protocol == Protocol::Cursor && envelope.members.lead_on();
             let page_size = u32::try_from(on_page).ok().filter(|size| is_full && *size > 0);
             Ok(Probed { records: stated.unwrap_or(on_page as u64), page_size })
         };

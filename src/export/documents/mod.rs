@@ -157,7 +157,10 @@ fn told_apart(text: &[u8]) -> Result<Vec<Range<usize>>> {
     for (document, envelope) in apart(text)? {
         let at = document.start;
         let within = match envelope.shape() {
-            Shape::Record => vec![0..document.len()],
+            Shape::Record => {
+                records.push(document);
+                continue;
+            }
             Shape::Page if text[at] == b'{' && open::is_whole(&envelope) => envelope.records,
             Shape::Page | Shape::Neither => {
                 let opened = open::open(&Bytes::copy_from_slice(&text[document]))?;
