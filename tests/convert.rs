@@ -415,7 +415,7 @@ fn a_record_that_is_set_aside_says_from_which_document_it_came() {
     assert!(shown.stderr.contains("no_id: bad, chain 1, page 4, record 0"), "{}", shown.stderr);
 
     let run = convert_stdin(&convlake, "piped-lake", bad.to_string().as_bytes());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_refused(&run, &convlake.path("piped-lake"), "stdin: its only record cannot be read (no_id 1)");
     assert_eq!(quarantined(&convlake.path("piped-lake"))[0]["place"], "stdin");
 }
 

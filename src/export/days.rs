@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::sync::Semaphore;
 
+use super::feed::Feed;
 use super::harvest::Harvest;
-use super::input::Feed;
 use super::record::Recorder;
 use super::report::{DayOutcome, DayReport};
 use super::workshop::LeftBehind;

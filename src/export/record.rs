@@ -110,6 +110,12 @@ impl Recorder {
         state.report.totals.availability_date = state.report.totals.availability_date.max(availability);
     }
 
+    /// Something that the operator should know about what is read.
+    pub(super) fn note(&self, note: String) {
+        (self.watch)(Event::Note(&note));
+        self.state().report.notes.push(note);
+    }
+
     pub(super) fn page(&self, records: u64) {
         (self.watch)(Event::Page(records));
     }
