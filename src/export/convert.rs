@@ -16,6 +16,7 @@ use super::closing::conclude;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
 use super::documents::{self, Document, Documents};
 use super::input::{Feed, Input};
+use super::merge;
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, resume};
@@ -31,11 +32,22 @@ use crate::time::{Clock, Day};
 /// Conversations that stand alone in their documents are gathered into pages of this size.
 const LONE_RECORDS_A_PAGE: usize = 500;
 
-/// Converts saved pages: all inputs of one call are one observation of the days they hold, and nothing is published
-/// before all of them are read. Of two versions of a conversation the one read later wins.
+/// What saved pages are to the days that they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// All inputs of one call are one observation of the days they hold, which takes the place of what the lake holds of
+    /// them. Of two versions of a conversation the one read later wins.
+    Replace,
+    /// They are added to what the lake holds. Of two versions of a conversation the one in which something happened last
+    /// wins, wherever it comes from.
+    Merge,
+}
+
+/// Converts saved pages. Nothing is published before all of them are read.
 pub async fn convert(
     settings: Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     means: Means,
     stop: impl Future<Output = Error>,
 ) -> Report {
@@ -48,7 +60,7 @@ pub async fn convert(
     let work = async {
         let begun = resume::begun(&recorder, None);
         publisher.with_run(move |run| run.lake().history().begin(&begun)).await?;
-        run(&settings, inputs, &workshop, &publisher, &recorder, clock).await
+        run(&settings, inputs, onto, &workshop, &publisher, &recorder, clock).await
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
@@ -60,6 +72,7 @@ pub async fn convert(
 async fn run(
     settings: &Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     workshop: &Workshop,
     publisher: &Publisher,
     recorder: &Recorder,
@@ -74,7 +87,9 @@ async fn run(
     let (left, mut behind) = mpsc::channel(1);
     let owner = Owner { feed: feed.clone(), now: observed_at };
     let early = Early { to: left, wants: &|_| true, spilled: true };
-    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
+    // What is added to a day is assembled with what the lake holds of it, not before.
+    let early = (onto == Onto::Replace).then_some(early);
+    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), early);
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
     let drafting = ahead::draft(publisher, behind).try_collect::<BTreeMap<_, _>>();
     let (gathered, drafted) = tokio::join!(gathering, drafting);
@@ -95,6 +110,9 @@ async fn run(
     publisher.quarantine(feed, &mut harvest).await?;
     read?;
     readable?;
+    if onto == Onto::Merge {
+        return merge::merge(publisher, recorder, harvest, observer.quarantined).await;
+    }
 
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
@@ -148,7 +166,7 @@ fn missing(observation: &Observation) -> Error {
         "day {}: the lake holds conversations that these pages do not: the day keeps its files",
         observation.day
     ))
-    .hint("convert all pages of a day in one call, or say `--allow-vanished`")
+    .hint("say `--merge` to add these pages to the day; or convert all pages of the day in one call")
 }
 
 /// Sends the pages of all inputs, one chain an input.

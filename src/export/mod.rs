@@ -7,7 +7,7 @@
 //! ```
 //! `pipeline` is that way up to the end of a slice, `complete` the rest; which days its pages have left behind, the
 //! `frontier` says, and those are encoded `ahead`. What goes through is a set of days: a range without what an interrupted
-//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages.
+//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages, or has them `merge`d.
 
 mod ahead;
 mod buffers;
@@ -22,6 +22,7 @@ mod expect;
 mod frontier;
 mod harvest;
 mod input;
+mod merge;
 mod names;
 mod pipeline;
 mod record;
@@ -33,7 +34,7 @@ mod workshop;
 use std::sync::Arc;
 
 pub use compare::{DayCount, count_days};
-pub use convert::convert;
+pub use convert::{Onto, convert};
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
 pub use input::Input;

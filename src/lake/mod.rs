@@ -28,16 +28,23 @@ pub mod forget;
 pub mod forgotten;
 pub mod history;
 pub mod identity;
+mod ids;
 pub mod layout;
 pub mod ledger;
 pub mod local;
+<<<<<<< HEAD
 pub mod names;
+=======
+pub mod merge;
+>>>>>>> ba43d4d (convert --merge adds pages to the days that the lake holds)
 pub mod open;
 mod present;
 pub mod publish;
 pub mod quarantine;
+mod rank;
 pub mod receipt;
 pub mod records;
+mod reread;
 pub mod run;
 pub mod sample;
 pub mod slot;
@@ -48,6 +55,7 @@ mod stored;
 mod together;
 mod transaction;
 pub mod verify;
+pub mod versions;
 
 #[cfg(test)]
 mod hooked;

@@ -74,6 +74,9 @@ pub(super) struct Change<'a> {
     /// observation and has none: whoever publishes the day meanwhile leaves the same rows out, and finds its slots
     /// changed.
     pub(super) observed_at: Option<Timestamp>,
+    /// Whether it is made of what the day's files hold, which must not be lost halfway: in a bucket every slot is
+    /// replaced, one of them first and alone. Who does not get that one has touched nothing.
+    pub(super) builds_on: bool,
     pub(super) prepare: Prepare<'a>,
 }
 
@@ -96,7 +99,8 @@ impl Run {
         observed_at: impl Into<Option<Timestamp>>,
         prepare: impl FnMut(&Present) -> Result<Step>,
     ) -> Result<Outcome> {
-        let change = Change { day, observed_at: observed_at.into(), prepare: Box::new(prepare) };
+        let observed_at = observed_at.into();
+        let change = Change { day, observed_at, builds_on: false, prepare: Box::new(prepare) };
         self.transact_all(vec![change]).pop().ok_or_else(|| Error::bug("a day has no outcome"))?
     }
 
