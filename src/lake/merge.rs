@@ -46,6 +46,9 @@ use crate::time::{Day, Interval, Timestamp};
 /// How often a day is looked at again that other runs publish meanwhile.
 const ATTEMPTS: usize = 4;
 
+/// Rows of a day's files that are in memory; more of them wait on disk.
+const ROWS_BYTES: usize = 32 << 20;
+
 /// What is to be added to a day.
 #[derive(Clone, Debug)]
 pub struct Addition {
@@ -154,7 +157,7 @@ impl Run {
         }
         let stays = |id: u128| !addition.leaving.contains(&id) && !doubt.contains(id);
         let mut rows = match winner.filter(|winner| !winner.files.is_empty()) {
-            Some(_) => self.reread(day, |table, _| Some(present.label(table)?.uuid), stays)?,
+            Some(_) => self.reread(day, |table, _| Some(present.label(table)?.uuid), stays, ROWS_BYTES)?,
             None => DayRows::default(),
         };
         let held = ranks_of(&rows, |id| own.contains_key(&id))?;
@@ -175,7 +178,7 @@ impl Run {
         {
             return Ok(Step::End(Outcome::Unchanged(Receipt { counts, ..winner.clone() })));
         }
-        work.journals = journals;
+        work.journals.extend(journals);
         if winner.is_some() || in_bucket {
             let news = own.iter().filter(|(id, rank)| held.get(id).is_none_or(|held| held < rank));
             let news = news.map(|(id, rank)| (*id, Some(*rank)));
@@ -235,7 +238,7 @@ impl Run {
             let Some(receipt) = held.get(day) else { continue };
             let read = |receipt: &Receipt| {
                 let file = |_, spec: &TableSpec| Some(receipt.file(&spec.name)?.uuid);
-                ranks_of(&self.reread(*day, file, |id| ids.contains(&id))?, |_| true)
+                ranks_of(&self.reread(*day, file, |id| ids.contains(&id), ROWS_BYTES)?, |_| true)
             };
             for (id, rank) in self.finished(receipt, read)? {
                 let found = best.entry(id).or_insert((rank, *day));

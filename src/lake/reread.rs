@@ -26,12 +26,9 @@ use crate::flatten::rows::Rows;
 use crate::memory::Memory;
 use crate::time::Day;
 
-/// Rows that are in memory; more of them are on disk.
-const ROWS_BYTES: usize = 32 << 20;
-
 impl Run {
     /// The rows of the files of `day` whose ids `file` tells by the table, but for the conversations whose hash is not to
-    /// stay. A record of any page stands behind them.
+    /// stay: about `room` bytes of them in memory, the rest on disk. A record of any page stands behind them.
     ///
     /// # Errors
     /// [`crate::error::Kind::Data`] when the files have other columns than today's; [`crate::error::Kind::Later`] when
@@ -41,8 +38,9 @@ impl Run {
         day: Day,
         file: impl Fn(usize, &TableSpec) -> Option<Uuid>,
         stays: impl Fn(u128) -> bool,
+        room: usize,
     ) -> Result<DayRows> {
-        let memory = Memory::new(ROWS_BYTES);
+        let memory = Memory::new(room);
         let mut rows = DayRows::default();
         let spill = Spill::new(&self.staging()?, &memory)?;
         let tables = self.specs.iter().enumerate().map(|(table, spec)| {
@@ -54,7 +52,7 @@ impl Run {
         while let Some(keys) = tables[table_of_ids(&self.specs)].keys(&mut next)? {
             let tables = tables.iter_mut().map(|table| table.take(&keys)).collect::<Result<_>>()?;
             rows.push(DayBatch { day, keys, tables }, &memory)?;
-            if rows.held.bytes() > ROWS_BYTES {
+            if rows.held.bytes() > room {
                 spill.spill(&mut rows)?;
             }
         }
