@@ -149,6 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn a_merged_day_is_whole_only_if_it_was() {
+        let date = day("2025-01-01");
+        let part = |from, to| {
+            Interval::new(date.start() + TimeDelta::hours(from), date.start() + TimeDelta::hours(to)).unwrap()
+        };
+        let whole = receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&whole)), (date.interval(), false));
+        let morning = Receipt { covers: part(0, 12), ..whole.clone() };
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&morning)), (part(0, 12), false));
+        assert_eq!(merged(date, Some(part(3, 13)), Some(&morning)), (part(0, 13), true));
+        assert_eq!(merged(date, Some(date.interval()), None), (date.interval(), true));
+        let merged_to = Receipt { merged: true, ..whole };
+        assert!(!merged_to.is_whole() && !merged_to.holds(&part(3, 5)));
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&merged_to)), (date.interval(), true));
+        assert_eq!(merged(date, None, Some(&morning)), (part(0, 12), false), "nothing was added");
+    }
+
+    #[test]
     fn jobs_give_way_to_query_only_when_told_or_when_nothing_is_lost() {
         let jobs = receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
         assert!(reason_to_keep(&jobs, Source::Query, None, false).is_some());

@@ -16,6 +16,9 @@
 //! before it looks. Whoever sees a newer claim gives way; whoever sees an older one keeps no file, so that the older
 //! run finds every slot changed. One of two runs always sees the other: each writes its claim before it lists them.
 //!
+//! What is built on the day's files ([`super::merge`]) cannot be observed anew by whoever finds a half-swapped day. So in
+//! a bucket such a run replaces every slot, and one of them first and alone: of several only one gets further.
+//!
 //! What must be left out of a day may be decided while it is under way: conversations are forgotten, the day expires.
 //! That is recorded before anything is removed, and whoever removes looks at every day after that. On disk it is part
 //! of the look under the lock. In a bucket a run looks for it once more after its receipt, and prepares the day anew:

@@ -180,7 +180,8 @@ impl Run {
         }
 
         let rows = DayRows::from(batches);
-        let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten, Rule::Position)?;
+        let rule = if winner.merged { Rule::Content } else { Rule::Position };
+        let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten, rule)?;
         let observed_at = self.successor(winner);
         let drafts = self.draft_all(&assembled.tables, || self.label(day, observed_at))?;
         let files = self.settle(present, &drafts)?;

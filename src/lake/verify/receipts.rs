@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(contradictions(&good()), Vec::<String>::new());
         assert_eq!(contradictions(&Receipt { state: State::Settled, ..good() }), Vec::<String>::new());
         type Change = fn(&mut Receipt);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("4 records came in", |r| r.counts.records = 4),
             ("it counts 2 conversations", |r| (r.counts.records, r.counts.conversations) = (2, 2)),
             ("it counts 3 conversations, and its file has 0 rows", |r| r.files.clear()),
@@ -116,6 +116,7 @@ mod tests {
                 (r.state, r.covers) = (State::Settled, r.covers.halves().unwrap().0);
             }),
             ("partial, but covers the whole", |r| r.state = State::Partial),
+            ("not partial, but does not hold", |r| r.merged = true),
             ("without rows, but has files", |r| r.state = State::Expired),
             ("only a later mark", |r| r.state = State::Dirty),
         ];
