@@ -116,14 +116,15 @@ impl Run {
 
     fn addition<'a>(&'a self, addition: &'a Addition, work: &'a mut Work) -> Result<Change<'a>> {
         let day = addition.day;
-        let claimed_at = self.joins_at(day, self.records().day(day)?.receipt.as_ref());
+        let claimed_at = Self::joins_at(day, self.records().day(day)?.receipt.as_ref());
         let prepare = Box::new(move |present: &Present| self.prepare_merge(addition, claimed_at, present, work));
         Ok(Change { day, observed_at: Some(claimed_at), builds_on: true, prepare })
     }
 
-    /// When a state of the day with more in it counts as observed.
-    fn joins_at(&self, day: Day, winner: Option<&Receipt>) -> Timestamp {
-        winner.map_or(day.start(), |winner| self.successor(winner))
+    /// When a state of the day with more in it counts as observed: behind what `winner` says and whatever runs have died
+    /// with that before their eyes.
+    fn joins_at(day: Day, winner: Option<&Receipt>) -> Timestamp {
+        winner.map_or(day.start(), |winner| winner.observed_at + TimeDelta::microseconds(1))
     }
 
     fn prepare_merge(
@@ -140,7 +141,7 @@ impl Run {
             self.clear(day, present)?;
             return Ok(Step::End(Outcome::Kept { reason: decide::EXPIRED }));
         }
-        let observed_at = self.joins_at(day, winner);
+        let observed_at = Self::joins_at(day, winner);
         let in_bucket = matches!(self.lake.store, Store::Bucket(_));
         if let Some(winner) = winner
             && in_bucket
