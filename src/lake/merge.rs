@@ -22,14 +22,13 @@ use std::slice;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use journal::Journal;
 
 use super::assemble::{TableSpec, assemble};
 use super::build::Draft;
 use super::day_rows::{DayRows, Place};
 use super::decide;
 use super::ids::Ids;
-use super::layout::{Claim, LakePath};
+use super::layout::LakePath;
 use super::present::{Present, table_of_ids};
 use super::publish::Outcome;
 use super::rank::{Rank, ranks};
@@ -66,7 +65,9 @@ pub struct Addition {
 #[derive(Default)]
 struct Work {
     drafts: Vec<Draft>,
-    /// Its own journal, and those of merges that died, which it goes on with.
+    /// In a bucket, its claim to the day.
+    claim: Option<LakePath>,
+    /// Its own journal, and those of merges that died, which it goes on with; none before it touches anything.
     journals: Vec<LakePath>,
 }
 
@@ -79,12 +80,19 @@ impl Run {
     pub fn merge_all(&self, additions: &[Addition]) -> Vec<Result<Outcome>> {
         let mut outcomes = self.merge_once(additions);
         for (addition, outcome) in additions.iter().zip(&mut outcomes) {
+            let day = addition.day;
             for _ in 0..ATTEMPTS {
-                if matches!(outcome, Ok(Outcome::Superseded { .. }))
-                    && let Some(again) = self.merge_once(slice::from_ref(addition)).pop()
-                {
-                    *outcome = again;
+                // Who has given way to a state of the day that is there by now goes on from that.
+                let Ok(Outcome::Superseded { by }) = *outcome else { break };
+                match self.records().day(day) {
+                    Ok(entry) if entry.receipt.as_ref().is_some_and(|winner| winner.run == by) => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        *outcome = Err(error);
+                        break;
+                    }
                 }
+                *outcome = self.merge_once(slice::from_ref(addition)).pop().unwrap_or_else(no_outcome);
             }
             if let Ok(Outcome::Superseded { by }) = outcome {
                 *outcome = Err(Error::later(format!("run {by} is publishing the day, or died while it did"))
@@ -105,9 +113,17 @@ impl Run {
         };
         let ended = outcomes.into_iter().zip(works).map(|(outcome, work)| {
             self.discard(&work.drafts)?;
-            // After an error they stay: the day's files may be in doubt.
-            if outcome.is_ok() && !work.journals.is_empty() {
-                self.lake.store.remove_all(&work.journals)?;
+            // Who has begun to replace files and did not come to an end leaves them in doubt.
+            let is_over = match outcome {
+                Ok(Outcome::Superseded { .. }) | Err(_) => work.journals.is_empty(),
+                Ok(_) => true,
+            };
+            let done: Vec<LakePath> = work.claim.into_iter().chain(work.journals).collect();
+            if is_over
+                && !done.is_empty()
+                && let Err(e) = self.lake.store.remove_all(&done)
+            {
+                tracing::debug!(cause = %e, "left a journal behind");
             }
             outcome
         });
@@ -117,6 +133,7 @@ impl Run {
     fn addition<'a>(&'a self, addition: &'a Addition, work: &'a mut Work) -> Result<Change<'a>> {
         let day = addition.day;
         let claimed_at = Self::joins_at(day, self.records().day(day)?.receipt.as_ref());
+        work.claim = matches!(self.lake.store, Store::Bucket(_)).then(|| self.journal_of(day, claimed_at));
         let prepare = Box::new(move |present: &Present| self.prepare_merge(addition, claimed_at, present, work));
         Ok(Change { day, observed_at: Some(claimed_at), builds_on: true, prepare })
     }
@@ -181,10 +198,12 @@ impl Run {
         }
         work.journals.extend(journals);
         if winner.is_some() || in_bucket {
+            // What was in doubt before is so until this comes to its end.
+            let mut journal = doubt;
+            journal.0.extend(addition.leaving.iter().map(|id| (*id, None)));
             let news = own.iter().filter(|(id, rank)| held.get(id).is_none_or(|held| held < rank));
-            let news = news.map(|(id, rank)| (*id, Some(*rank)));
-            let journal = Journal(news.chain(addition.leaving.iter().map(|id| (*id, None))).collect());
-            let place = LakePath::Claim(self.dataset, day, Claim { observed_at, run: self.id });
+            journal.0.extend(news.map(|(id, rank)| (*id, Some(*rank))));
+            let place = self.journal_of(day, observed_at);
             self.write_journal(&place, &journal)?;
             work.journals.push(place);
         }
@@ -291,6 +310,10 @@ fn ranks_of(rows: &DayRows, wanted: impl Fn(u128) -> bool) -> Result<HashMap<u12
         *known = (*known).max(rank);
     }
     Ok(best)
+}
+
+fn no_outcome() -> Result<Outcome> {
+    Err(Error::bug("a day has no outcome"))
 }
 
 /// The part of the day in which conversations start; `None` when there is none.

@@ -16,7 +16,7 @@ use crate::lake::present::Present;
 use crate::lake::rank::Rank;
 use crate::lake::run::Run;
 use crate::lake::store::Store;
-use crate::time::Day;
+use crate::time::{Day, Timestamp};
 
 /// Hash of the id, latest timestamp, hash of the rows.
 const ENTRY: usize = 16 + 8 + 16;
@@ -61,6 +61,11 @@ impl Journal {
 }
 
 impl Run {
+    /// Where this run writes down what it puts into `day`, as a state that counts as observed at `observed_at`.
+    pub(super) fn journal_of(&self, day: Day, observed_at: Timestamp) -> LakePath {
+        LakePath::Claim(self.dataset, day, Claim { observed_at, run: self.id })
+    }
+
     /// Writes `journal` down, durably.
     pub(super) fn write_journal(&self, place: &LakePath, journal: &Journal) -> Result<()> {
         self.lake.store.write(self.id, place, journal.to_bytes())

@@ -49,8 +49,12 @@ impl Run {
                 .collect();
             if let Some(outcome) = self.attempt_in_bucket(bucket, change, Some((claim, &others)))? {
                 // After an error the claim stays: a write whose answer was lost may still arrive.
-                let mut done = vec![own];
-                if matches!(outcome, Outcome::Published(_) | Outcome::Unchanged(_)) {
+                // So does that of a merge, whose journal it is: the merge knows whether it is needed.
+                let mut done = if change.builds_on { Vec::new() } else { vec![own] };
+                // A merge that has nothing to change has replaced nothing of theirs.
+                let replaced = matches!(outcome, Outcome::Published(_))
+                    || matches!(outcome, Outcome::Unchanged(_)) && !change.builds_on;
+                if replaced {
                     let older = others.into_iter().filter(|other| *other < claim);
                     done.extend(older.map(|other| LakePath::Claim(self.dataset, day, other)));
                 }
