@@ -432,7 +432,7 @@ fn fewer_conversations_than_the_lake_holds_are_refused_unless_it_is_meant() {
     // Of the first day one is missing; the others are as they were.
     let run = convert(&convlake, "lake", &["fewer.json"]);
     assert_eq!(run.code, Some(3), "{}", run.stderr);
-    assert!(run.stderr.contains("--allow-vanished"), "{}", run.stderr);
+    assert!(run.stderr.contains("--merge") && !run.stderr.contains("--allow-vanished"), "{}", run.stderr);
     assert_eq!(written(&convlake.lake()), files);
 
     save(&convlake, "day.json", page(&all[1..12]));

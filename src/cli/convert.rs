@@ -8,7 +8,7 @@ use clap::Args;
 use super::args::LakeArgs;
 use super::{Console, Environment, lakes, outcome, settings, stores};
 use crate::error::{Error, Result};
-use crate::export::{self, Input, Inputs, Means, Settings};
+use crate::export::{self, Input, Inputs, Means, Onto, Settings};
 use crate::lake::identity::{Family, Identity};
 use crate::time::Clock;
 
@@ -24,6 +24,10 @@ pub(super) struct ConvertArgs {
     /// or .zst.
     #[arg(required = true, value_name = "PAGES")]
     pages: Vec<PathBuf>,
+    /// Add the pages to the days that the lake holds, instead of replacing these: what the pages do not mention stays,
+    /// and of a conversation the version with the latest timestamp in it counts
+    #[arg(long, env = "CONVLAKE_MERGE")]
+    merge: bool,
     #[command(flatten)]
     lake: LakeArgs,
 }
@@ -39,7 +43,8 @@ pub(super) async fn run(
     let begun = begin(args, console, env, clock, stop.as_mut()).await;
     let (settings, inputs, means) =
         begun.map_err(|error| outcome::refused("convert", &args.lake, None, clock, error, console))?;
-    let report = export::convert(settings, inputs, means, stop).await;
+    let onto = if args.merge { Onto::Merge } else { Onto::Replace };
+    let report = export::convert(settings, inputs, onto, means, stop).await;
     let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)

@@ -12,6 +12,7 @@ use super::closing::conclude;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
 use super::feed::Feed;
 use super::input::Input;
+use super::merge;
 use super::reading::{Reading, check_any_readable};
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
@@ -23,11 +24,22 @@ use crate::plan::Source;
 use crate::plan::due::LOOKBACK;
 use crate::time::{Clock, Day};
 
-/// Converts saved pages: all inputs of one call are one observation of the days they hold, and nothing is published
-/// before all of them are read. Of two versions of a conversation the one read later wins.
+/// What saved pages are to the days that they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// All inputs of one call are one observation of the days they hold, which takes the place of what the lake holds of
+    /// them. Of two versions of a conversation the one read later wins.
+    Replace,
+    /// They are added to what the lake holds. Of two versions of a conversation the one in which something happened last
+    /// wins, wherever it comes from.
+    Merge,
+}
+
+/// Converts saved pages. Nothing is published before all of them are read.
 pub async fn convert(
     settings: Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     means: Means,
     stop: impl Future<Output = Error>,
 ) -> Report {
@@ -40,7 +52,7 @@ pub async fn convert(
     let work = async {
         let begun = resume::begun(&recorder, None);
         publisher.with_run(move |run| run.lake().history().begin(&begun)).await?;
-        run(&settings, inputs, &workshop, &publisher, &recorder, clock).await
+        run(&settings, inputs, onto, &workshop, &publisher, &recorder, clock).await
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
@@ -52,6 +64,7 @@ pub async fn convert(
 async fn run(
     settings: &Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     workshop: &Workshop,
     publisher: &Publisher,
     recorder: &Arc<Recorder>,
@@ -66,7 +79,9 @@ async fn run(
     let (left, mut behind) = mpsc::channel(1);
     let owner = Owner { feed: feed.clone(), now: observed_at };
     let early = Early { to: left, wants: &|_| true, spilled: true };
-    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
+    // What is added to a day is assembled with what the lake holds of it, not before.
+    let early = (onto == Onto::Replace).then_some(early);
+    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), early);
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
     let drafting = ahead::draft(publisher, behind).try_collect::<BTreeMap<_, _>>();
     let (gathered, drafted) = tokio::join!(gathering, drafting);
@@ -92,6 +107,9 @@ async fn run(
     if others > 0 && harvest.seen().records == 0 {
         return Err(Error::data("the inputs hold no conversations, only records of other streams")
             .hint("conversations have a conversationId and a conversationStart"));
+    }
+    if onto == Onto::Merge {
+        return merge::merge(publisher, recorder, harvest, observer.quarantined).await;
     }
 
     // What came of a day after it was drafted joins it when it is published.
@@ -146,5 +164,5 @@ fn missing(observation: &Observation) -> Error {
         "day {}: the lake holds conversations that these pages do not: the day keeps its files",
         observation.day
     ))
-    .hint("convert all pages of a day in one call, or say `--allow-vanished`")
+    .hint("say `--merge` to add these pages to the day; or convert all pages of the day in one call")
 }

@@ -7,8 +7,8 @@
 //! ```
 //! `pipeline` is that way up to the end of a slice, `complete` the rest; which days its pages have left behind, the
 //! `frontier` says, and those are encoded `ahead`. What goes through is a set of days: a range without what an interrupted
-//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages: `reading`
-//! opens each `input`, cuts it into `documents` and sends on what is in them.
+//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages: `reading` opens each
+//! `input`, cuts it into `documents` and sends on what is in them. They replace days, or `merge` adds them to days.
 
 mod ahead;
 mod buffers;
@@ -24,6 +24,7 @@ mod feed;
 mod frontier;
 mod harvest;
 mod input;
+mod merge;
 mod names;
 mod pipeline;
 mod reading;
@@ -37,7 +38,7 @@ mod workshop;
 use std::sync::Arc;
 
 pub use compare::{DayCount, count_days};
-pub use convert::convert;
+pub use convert::{Onto, convert};
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
 pub use input::{Input, Inputs};

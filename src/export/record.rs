@@ -193,6 +193,12 @@ impl Recorder {
         self.state().report.days.iter().filter(done).map(|day| day.date).collect()
     }
 
+    /// A day is done that may have been done before: only what became of it at last is told.
+    pub(super) fn day_again(&self, day: DayReport) {
+        self.state().report.days.retain(|before| before.date != day.date);
+        self.day(day);
+    }
+
     /// The day is not fetched: the lake has what `receipt` says.
     pub(super) fn skipped(&self, receipt: &Receipt) {
         let day = DayReport::new(receipt.day, DayOutcome::Skipped, receipt.source);
