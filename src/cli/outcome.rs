@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args::LakeArgs;
 use super::repair::quoted;
 use super::text::{bytes, count, duration, number, table};
-use super::{Console, costs, lakes};
+use super::{Console, costs, lakes, oddities};
 use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch};
 use crate::plan::due::Reason;
@@ -161,13 +161,7 @@ fn summary(report: &Report) -> Vec<String> {
             count(totals.quarantined, "record")
         ));
     }
-    if !report.unknown.is_empty() {
-        lines.push(format!(
-            "{} unknown to the schema, kept in `extra` or `metrics_other`: {}",
-            count(report.unknown.len() as u64, "field"),
-            report.unknown.keys().take(UNKNOWN_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
-        ));
-    }
+    lines.extend(oddities::lines(&report.oddities));
     lines
 }
 
@@ -221,9 +215,6 @@ fn due(report: &Report) -> Option<String> {
     let parts: Vec<String> = parts.map(|(n, reason)| format!("{n} {}", reason.name())).collect();
     (!parts.is_empty()).then(|| format!("due were {}", parts.join(", ")))
 }
-
-/// Unknown fields that the summary names; the report names all.
-const UNKNOWN_NAMED_MAX: usize = 8;
 
 fn nothing(report: &Report) -> String {
     match &report.range {

@@ -52,20 +52,31 @@ impl Folds {
         }
     }
 
-    /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves.
-    pub(super) fn close(&mut self, plan: &MetricPlan, columns: &mut [Column], row: u32) {
+    /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves, and
+    /// `overflowed` is told the column.
+    pub(super) fn close(
+        &mut self,
+        plan: &MetricPlan,
+        columns: &mut [Column],
+        row: u32,
+        mut overflowed: impl FnMut(usize),
+    ) {
         for metric in self.touched.drain(..) {
             self.seen[metric] = false;
             let column = plan.metrics[metric].and_then(|metric| metric.column);
-            if let (Some(column), Some(value)) = (column, fitting(self.values[metric]))
-                && let Column::Int64(column) = &mut columns[column]
-            {
-                column.put(row, value);
+            let Some(column) = column else { continue };
+            match (fitting(self.values[metric]), &mut columns[column]) {
+                (Some(value), Column::Int64(column)) => column.put(row, value),
+                (Some(_), _) => {}
+                (None, _) => overflowed(column),
             }
         }
         if !self.other.is_empty() {
-            if let Some(Column::Int64Map(column)) = plan.other.and_then(|column| columns.get_mut(column)) {
+            if let Some(other) = plan.other
+                && let Column::Int64Map(column) = &mut columns[other]
+            {
                 column.put(row, self.other.iter().map(|(name, &value)| (name.as_slice(), fitting(value))));
+                self.other.values().filter(|&&value| fitting(value).is_none()).for_each(|_| overflowed(other));
             }
             self.other.clear();
         }
@@ -121,18 +132,25 @@ mod tests {
         for (metric, value) in emissions {
             assert!(folds.add(&plan, Some(metric), b"", value));
         }
-        folds.close(&plan, &mut columns, 4);
+        let mut overflowed = Vec::new();
+        folds.close(&plan, &mut columns, 4, |column| overflowed.push(column));
         assert_eq!(ints(&columns), [vec![(4, 3)], vec![(4, -5)], vec![]]);
+        assert_eq!(overflowed, [2]);
         for (metric, value) in emissions.into_iter().chain([(3, -1)]) {
             folds.add(&plan, Some(metric), b"", value);
         }
         assert!(!folds.add(&plan, None, b"xNew", 4) && !folds.add(&plan, Some(4), b"xNew", 5));
-        folds.close(&plan, &mut columns, 6);
+        folds.close(&plan, &mut columns, 6, |column| panic!("{column} overflows"));
         assert_eq!(ints(&columns)[2], [(6, i64::MAX)], "the order of emissions does not matter");
         let Column::Int64Map(other) = &columns[3] else { unreachable!() };
         assert_eq!(
             (&*other.rows, &*other.items.names.bytes, &*other.items.values.values),
             (&[6][..], &b"xNew"[..], &[9][..])
         );
+        for _ in 0..2 {
+            folds.add(&plan, None, b"xNew", i64::MIN);
+        }
+        folds.close(&plan, &mut columns, 7, |column| overflowed.push(column));
+        assert_eq!(overflowed, [2, 3]);
     }
 }

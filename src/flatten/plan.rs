@@ -11,6 +11,8 @@ pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
     /// The types of all columns of all tables, hidden ones too.
     pub(super) columns: Vec<ColumnType>,
+    /// Their names, with that of the table.
+    pub(super) names: Vec<String>,
     /// The metrics that fold into any table.
     pub(super) metrics: Keys,
     /// The columns of the record with its identity, and its start; a dimension has none.
@@ -43,7 +45,7 @@ pub(super) struct TablePlan {
     pub(super) value: Option<Option<usize>>,
     /// The column for everything else.
     pub(super) extra: Option<usize>,
-    /// Whether only `last` columns above look at it; then nothing in it is unknown.
+    /// Whether only `last` columns above look at it; then nothing in it is noted.
     pub(super) quiet: bool,
 }
 
@@ -66,6 +68,10 @@ pub(super) struct Node {
     pub(super) fields: Vec<Field>,
     /// Their names.
     pub(super) keys: Keys,
+    /// Their names in snake case, as the Python SDK writes them.
+    pub(super) snake: Keys,
+    /// Of the record itself: fields that show it to be written so.
+    pub(super) signals: Vec<Box<[u8]>>,
     /// Where the guesses of this node begin among all guesses: one for its beginning, one behind each field.
     pub(super) guesses: usize,
     /// Whether unknown fields are metrics.

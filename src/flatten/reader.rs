@@ -4,6 +4,7 @@ use super::buffers::Column;
 use super::compile::FIELDS_MAX;
 use super::cursor::{Broken, Cursor, Span};
 use super::leftovers::Left;
+use super::oddities::Oddity;
 use super::plan::{Leaf, Node, Plan, Rows, TablePlan};
 use super::rewrite::has_twins;
 use super::scratch::{Candidate, Scratch};
@@ -12,28 +13,15 @@ use super::values::int;
 /// Where the objects of other metrics keep the number.
 const TOTAL: &[u8] = b"total";
 
-/// Why a record cannot be read through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// It is not JSON, or nested too deeply.
-    Broken,
-    /// An object has two fields of the same name.
-    Twins,
-}
-
-impl From<Broken> for Stop {
-    fn from(Broken: Broken) -> Stop {
-        Stop::Broken
-    }
-}
-
-pub(super) type Result<T> = std::result::Result<T, Stop>;
+pub(super) type Result<T> = std::result::Result<T, Broken>;
 
 /// See the module's words.
 pub(super) struct Reader<'p, 'a, 's> {
     pub(super) plan: &'p Plan,
     pub(super) cursor: Cursor<'a>,
     pub(super) to: &'s mut Scratch,
+    /// Whether the text has been mended: then it is read as it is.
+    mended: bool,
 }
 
 /// An open row. It is passed by reference: of a copy that was written in parts and is read whole, every reading waits
@@ -46,9 +34,9 @@ pub(super) struct Row<'p> {
 
 impl<'p, 'a> Reader<'p, 'a, '_> {
     /// Writes all rows of the object at `cursor`, and passes it. What has been written when it stops is to be taken
-    /// back.
-    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch) -> Result<()> {
-        let mut reader = Reader { plan, cursor: *cursor, to };
+    /// back; unless the record is `mended`, [`super::mend`] may make one of it that does not stop.
+    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch, mended: bool) -> Result<()> {
+        let mut reader = Reader { plan, cursor: *cursor, to, mended };
         reader.row(0, 0, 0)?;
         *cursor = reader.cursor;
         Ok(())
@@ -91,7 +79,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 Some(place) => {
                     let (word, bit) = (&mut seen[place / 64], 1 << (place % 64));
                     if *word & bit != 0 {
-                        return Err(Stop::Twins);
+                        return Err(Broken);
                     }
                     *word |= bit;
                     before = node.guesses + 1 + place;
@@ -173,7 +161,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             None if field.rows.is_some_and(|rows| !rows.selected) => return self.skip(),
             None => self.cursor.skip()?,
         };
-        self.note(row, &node.place, field.name.as_bytes());
+        self.note(row, Oddity::WrongType, &node.place, field.name.as_bytes());
         self.leave(row, Left::Field { name, value });
         Ok(())
     }
@@ -212,7 +200,8 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 _ => {
                     let value = self.cursor.skip()?;
                     if rows.selected {
-                        self.note(parent, &node.place, self.cursor.from(name).string()?.decoded().as_ref());
+                        let field = self.cursor.from(name).string()?;
+                        self.note(parent, Oddity::WrongType, &node.place, &field.decoded());
                         if self.to.left.len() == begin {
                             self.leave(parent, Left::Array { name });
                         }
@@ -261,7 +250,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             return Ok(());
         }
         self.cursor = self.cursor.from(start);
-        self.note(row, &self.plan.nodes[row.plan.node].place, b"value");
+        self.note(row, Oddity::WrongType, &self.plan.nodes[row.plan.node].place, b"value");
         match row.plan.extra.map(|extra| &mut self.to.columns[extra]) {
             Some(Column::String(extra)) => {
                 extra.bytes.extend_from_slice(b"{\"value\":");
@@ -278,7 +267,11 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn unknown_field(&mut self, node: &Node, name: usize, row: &Row<'p>) -> Result<()> {
         self.to.names.push(name);
         let text = self.cursor.from(name).string()?;
-        self.note(row, &node.place, &text.decoded());
+        let text = text.decoded();
+        if !self.mended && node.signals.iter().any(|signal| **signal == *text) {
+            return Err(Broken);
+        }
+        self.note(row, Oddity::Unknown, &node.place, &text);
         let start = self.cursor;
         let value = self.cursor.skip()?;
         if !(node.other_metrics && self.other_metric(start, name, row)?) {
@@ -336,30 +329,30 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
         let names = &self.to.names[begin..];
         if names.len() > 1 {
             let text = |&name: &usize| self.cursor.from(name).string().map(|text| (text.raw, text.escaped));
-            let texts = names.iter().map(text).collect::<std::result::Result<Vec<_>, Broken>>()?;
+            let texts = names.iter().map(text).collect::<Result<Vec<_>>>()?;
             let decoded = |&(raw, escaped): &(&'a [u8], bool)| super::cursor::Text { raw, escaped };
             let twins = match texts.iter().any(|&(_, escaped)| escaped) {
                 false => has_twins(texts.iter().map(|&(raw, _)| raw)),
                 true => has_twins(texts.iter().map(|text| decoded(text).decoded().into_owned())),
             };
             if twins {
-                return Err(Stop::Twins);
+                return Err(Broken);
             }
         }
         self.to.names.truncate(begin);
         Ok(())
     }
 
-    /// Notes something that is left, if the row keeps it; where.
+    /// Oddities something that is left, if the row keeps it; where.
     fn leave(&mut self, row: &Row<'p>, left: Left) -> Option<usize> {
         row.plan.extra?;
         self.to.left.push(left);
         Some(self.to.left.len() - 1)
     }
 
-    pub(super) fn note(&mut self, row: &Row<'p>, place: &str, name: &[u8]) {
+    pub(super) fn note(&mut self, row: &Row<'p>, note: Oddity, place: &str, name: &[u8]) {
         if !row.plan.quiet {
-            self.to.unknown.note(place, name);
+            self.to.noted.field(note, place, name);
         }
     }
 }
@@ -372,6 +365,6 @@ pub(super) fn start(raw: &[u8]) -> &[u8] {
 
 /// Whether all of `text` is one JSON value.
 pub(super) fn is_value(text: &[u8]) -> bool {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(text).with_halves();
     cursor.skip().is_ok_and(|_: Span| cursor.end().is_ok())
 }

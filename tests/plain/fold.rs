@@ -47,6 +47,13 @@ impl<'t, 'r> Folds<'t, 'r> {
         self.values.iter().filter_map(|&(place, value)| Some((self.plan.columns[place].0?, fitting(value)?)))
     }
 
+    /// The columns whose value has more than 64 bits, as often as they have one.
+    pub(crate) fn overflowed(&self) -> impl Iterator<Item = usize> {
+        let own = self.values.iter().filter(|(_, value)| fitting(*value).is_none());
+        let other = self.other.values().filter(|value| fitting(**value).is_none());
+        own.filter_map(|&(place, _)| self.plan.columns[place].0).chain(other.filter_map(|_| self.plan.other))
+    }
+
     /// The column for all other metrics, when it is selected and there are any.
     pub(crate) fn other_column(&self) -> Option<usize> {
         self.plan.other.filter(|_| !self.other.is_empty())

@@ -15,7 +15,7 @@ use convlake::time::Day;
 /// A row that is being written: its table and its place in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowAt {
-    table: usize,
+    pub(crate) table: usize,
     row: usize,
 }
 

@@ -10,28 +10,23 @@ use super::record::Object;
 use super::tables::{DayBuilder, RowAt};
 use super::tree::{Field, Leaf, Lookup, Node, Rows, TablePlan, Tree};
 use convlake::error::{Error, Result};
-use convlake::flatten::is_name;
 use convlake::flatten::schema::ColumnType;
+use convlake::flatten::{Catalog, Oddities, is_name};
 
 /// Where the objects of other metrics keep the number.
 const TOTAL: &str = "total";
 
-/// Counts of fields that did not find their column, by table and path.
-#[derive(Debug, Default)]
-pub(crate) struct Unknown(pub(super) BTreeMap<String, u64>);
-
-impl Unknown {
-    /// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
-    fn note(&mut self, place: &str, name: &str) {
-        *self.0.entry(format!("{place}.{}", if is_name(name) { name } else { "?" })).or_default() += 1;
-    }
+/// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
+fn count(counts: &mut BTreeMap<String, u64>, place: &str, name: &str) {
+    *counts.entry(format!("{place}.{}", if is_name(name) { name } else { "?" })).or_default() += 1;
 }
 
 /// The walk over one record.
 pub(crate) struct Walk<'t, 'r, 'o> {
     tree: &'t Tree,
+    catalog: &'t Catalog,
     out: &'o mut DayBuilder,
-    unknown: &'o mut Unknown,
+    odd: &'o mut Oddities,
     /// The open rows, from the record down.
     levels: Vec<Level<'t, 'r>>,
 }
@@ -58,11 +53,12 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
     /// Writes all rows of `record` to `out`.
     pub(crate) fn record(
         tree: &'t Tree,
+        catalog: &'t Catalog,
         record: &'r Object,
         out: &'o mut DayBuilder,
-        unknown: &'o mut Unknown,
+        odd: &'o mut Oddities,
     ) -> Result<()> {
-        Walk { tree, out, unknown, levels: Vec::new() }.row(0, record, 0)
+        Walk { tree, catalog, out, odd, levels: Vec::new() }.row(0, record, 0)
     }
 
     /// Writes the row of `object` and all rows below it.
@@ -108,7 +104,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
                 Some(cell) => self.put(at, value.column, &cell)?,
                 None if entry.is_null() || value.column.is_none() => {}
                 None => {
-                    self.unknown.note(&plan.node.place, "value");
+                    count(&mut self.odd.wrong_type, &plan.node.place, "value");
                     left.insert("value".to_owned(), entry.clone());
                 }
             }
@@ -143,6 +139,11 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
             for (column, value) in folds.columns() {
                 self.out.put(at, column, &Cell::Int(value))?;
             }
+            for column in folds.overflowed() {
+                let table = &self.catalog.tables()[at.table];
+                let name = format!("{}.{}", table.name, table.columns[column].name);
+                *self.odd.overflowed.entry(name).or_default() += 1;
+            }
             if let Some(column) = folds.other_column() {
                 self.out.put_map(at, column, folds.other())?;
             }
@@ -161,7 +162,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
             let rest = match node.fields.get(name.as_str()) {
                 Some(field) => self.field(node, field, name, value, row)?,
                 None => {
-                    self.unknown.note(&node.place, name);
+                    count(&mut self.odd.unknown, &node.place, name);
                     if node.other_metrics { self.other_metric(name, value) } else { Some(value.clone()) }
                 }
             };
@@ -193,7 +194,15 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         if settled {
             return Ok(None);
         }
-        self.unknown.note(&node.place, name);
+        let late = |leaf: Leaf| {
+            let chosen = leaf.choice.and_then(|(choice, _)| row.chosen[choice]);
+            chosen.is_some() && cell(leaf.kind, value).is_some()
+        };
+        let counts = match field.leaf.is_some_and(late) {
+            true => &mut self.odd.unknown,
+            false => &mut self.odd.wrong_type,
+        };
+        count(counts, &node.place, name);
         Ok(Some(value.clone()))
     }
 
@@ -223,7 +232,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
                 Value::Null => {}
                 _ if !rows.selected => {}
                 misfit => {
-                    self.unknown.note(&node.place, name);
+                    count(&mut self.odd.wrong_type, &node.place, name);
                     misfits.resize(place, Value::Null);
                     misfits.push(misfit.clone());
                 }
@@ -255,7 +264,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
             known |= folds.add(name, value);
         }
         if !known {
-            self.unknown.note(place, name);
+            count(&mut self.odd.unknown, place, name);
         }
     }
 
