@@ -55,7 +55,7 @@ async fn begin(
             return Err(Error::usage(format!("{input} is not a file")));
         }
     }
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let identity = Identity {
         family: Family::Genesys,
         source: "files".to_owned(),
@@ -64,5 +64,6 @@ async fn begin(
     };
     let settings = settings::run_settings("convert", &args.lake, Vec::new())?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }

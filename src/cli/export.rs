@@ -59,12 +59,13 @@ async fn begin(
 ) -> Result<(Settings, Request, Api, Means)> {
     let range = args.range.resolve(clock.now())?;
     let asking = Asking::new(&args.request, env)?;
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
     let settings = settings::run_settings("export", &args.lake, range.notes.clone())?;
     let days = announce(&range, &asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     let request = Request {
         asked: range.asked.into(),
         protocol: asking.protocol,

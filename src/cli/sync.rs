@@ -108,12 +108,13 @@ async fn begin(
 ) -> Result<(export::Settings, SyncRequest, Api, Means)> {
     let asking = Asking::new(&args.request, env)?;
     let request = args.request(&asking, clock)?;
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
     let settings = settings::run_settings("sync", &args.lake, Vec::new())?;
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 
-use super::schema::{ROOT_TABLE, Table};
+use super::schema::{Columns, ROOT_TABLE, Table};
 use crate::error::{Error, Result};
 
 /// The schema files, in the order of the tables; a table comes after the tables it is part of.
@@ -115,6 +115,19 @@ impl Catalog {
         let selected = self.known_table(name)?.clone();
         let defined = self.defined.iter().filter(|table| table.name == name).cloned().collect();
         Ok(Catalog::of(defined, Arc::new([selected])))
+    }
+
+    /// This catalog with only the columns that lakes of this kind have. Fields of the others are unknown.
+    #[must_use]
+    pub fn with(&self, columns: Columns) -> Catalog {
+        let kept = |tables: &[Table]| {
+            let with = |table: &Table| {
+                let kept = table.columns.iter().filter(|column| columns.have(column)).cloned().collect();
+                Table { columns: kept, ..table.clone() }
+            };
+            tables.iter().map(with).collect()
+        };
+        Catalog::of(kept(&self.defined), kept(&self.tables))
     }
 
     /// Whether `column` (`TABLE.COLUMN`) is said of one of these tables.

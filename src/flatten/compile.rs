@@ -118,6 +118,15 @@ impl<'c> Compiler<'c> {
                     self.nodes[node].other_metrics = true;
                 }
             }
+            Source::OtherDecimals { field } => {
+                self.metric_plan(index).decimals = place;
+                let node = self.object(node, field.split('.'));
+                self.nodes[node].other_decimals = true;
+            }
+            Source::OtherTexts => {
+                self.metric_plan(index).texts = place;
+                self.nodes[node].other_texts = Some(place);
+            }
             Source::Key => self.tables[index].key = place,
             Source::Value => self.tables[index].value = Some(place),
             Source::Extra => self.tables[index].extra = place,
@@ -222,7 +231,7 @@ impl<'c> Compiler<'c> {
 
     fn metric_plan(&mut self, index: usize) -> &mut MetricPlan {
         let metrics = vec![None; self.metrics.len()];
-        self.tables[index].metrics.get_or_insert(MetricPlan { metrics, other: None })
+        self.tables[index].metrics.get_or_insert(MetricPlan { metrics, ..MetricPlan::default() })
     }
 
     fn new_column(&mut self, index: usize, column: &'c Column) -> usize {

@@ -15,6 +15,8 @@ pub(super) struct Folds {
     /// Which have one.
     touched: Vec<usize>,
     other: BTreeMap<Vec<u8>, i128>,
+    decimals: BTreeMap<Vec<u8>, f64>,
+    texts: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Folds {
@@ -52,6 +54,16 @@ impl Folds {
         }
     }
 
+    /// Takes the value of a metric without a column that is no integer.
+    pub(super) fn add_decimal(&mut self, name: &[u8], value: f64) {
+        self.decimals.insert(name.to_vec(), value);
+    }
+
+    /// Takes a text without a column.
+    pub(super) fn add_text(&mut self, name: &[u8], text: &[u8]) {
+        self.texts.insert(name.to_vec(), text.to_vec());
+    }
+
     /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves, and
     /// `overflowed` is told the column.
     pub(super) fn close(
@@ -75,11 +87,34 @@ impl Folds {
             if let Some(other) = plan.other
                 && let Column::Int64Map(column) = &mut columns[other]
             {
-                column.put(row, self.other.iter().map(|(name, &value)| (name.as_slice(), fitting(value))));
+                column.put(row, self.other.iter(), |values, item, value| {
+                    fitting(*value).into_iter().for_each(|value| values.put(item, value));
+                });
                 self.other.values().filter(|&&value| fitting(value).is_none()).for_each(|_| overflowed(other));
             }
             self.other.clear();
         }
+        if !(self.decimals.is_empty() && self.texts.is_empty()) {
+            self.close_rare(plan, columns, row);
+        }
+    }
+
+    #[cold]
+    fn close_rare(&mut self, plan: &MetricPlan, columns: &mut [Column], row: u32) {
+        if let Some(Column::DoubleMap(column)) =
+            plan.decimals.filter(|_| !self.decimals.is_empty()).map(|c| &mut columns[c])
+        {
+            column.put(row, self.decimals.iter(), |values, item, value| values.put(item, *value));
+        }
+        if let Some(Column::StringMap(column)) = plan.texts.filter(|_| !self.texts.is_empty()).map(|c| &mut columns[c])
+        {
+            column.put(row, self.texts.iter(), |values, item, text| {
+                values.bytes.extend_from_slice(text);
+                values.end(item);
+            });
+        }
+        self.decimals.clear();
+        self.texts.clear();
     }
 
     /// Forgets the open row.
@@ -88,6 +123,8 @@ impl Folds {
             self.seen[metric] = false;
         }
         self.other.clear();
+        self.decimals.clear();
+        self.texts.clear();
     }
 }
 
@@ -113,6 +150,7 @@ mod tests {
                 None,
             ],
             other: Some(3),
+            ..MetricPlan::default()
         };
         let mut columns = vec![
             Column::new(ColumnType::Int64),

@@ -5,7 +5,9 @@
 //! - a record in snake case, as the Python SDK's `to_dict()` makes it, gets the API's names wherever the schema knows the
 //!   field, and times with a `T`. What the schema does not know stays as it came, and so do names that are values: those
 //!   of attributes and of metrics. Where a field is there in both spellings, the API's counts and the other one is
-//!   unknown.
+//!   unknown;
+//! - a list of statistics, `[{"metric": "a", "stats": {"sum": 1}}]`, becomes an object of them, `{"a": {"sum": 1}}`,
+//!   where metrics without a column are read, if nothing else is in it and no metric comes twice.
 
 use super::cursor::{Broken, Cursor, Text};
 use super::plan::{Field, Leaf, Node, Plan, Rows};
@@ -109,6 +111,12 @@ impl<'p, 'a> Mender<'p, 'a> {
     }
 
     fn array(&mut self, place: Place) -> Result<(), Broken> {
+        if let Some(node) = place.node.filter(|node| self.plan.nodes[*node].other_metrics)
+            && let Some(statistics) = self.statistics()?
+        {
+            return self
+                .object_of_statistics(statistics, Place { node: Some(node), row: place.row, ..Place::default() });
+        }
         let rows = place.rows.filter(|rows| !rows.is_map).map(|rows| &self.plan.tables[rows.table]);
         let row = rows.map(|table| Place { node: Some(table.node), row: table.extra, ..Place::default() });
         let item = match row {
@@ -125,6 +133,56 @@ impl<'p, 'a> Mender<'p, 'a> {
             }
         }
         self.text.push(b']');
+        Ok(())
+    }
+
+    /// The metrics of the list of statistics here, each with where its statistics stand; `None` if it is something else.
+    fn statistics(&self) -> Result<Option<Vec<(Text<'a>, Cursor<'a>)>>, Broken> {
+        let (mut ahead, mut found) = (self.cursor, Vec::new());
+        let mut more = ahead.open(b']')?;
+        while more {
+            if ahead.peek() != b'{' {
+                return Ok(None);
+            }
+            let (mut metric, mut stats, mut is_one) = (None, None, true);
+            let mut fields = ahead.open(b'}')?;
+            while fields {
+                let name = ahead.key()?;
+                let value = ahead;
+                ahead.skip()?;
+                match (&*name.decoded(), value.peek()) {
+                    (b"metric", b'"') => metric = Some({ value }.string()?),
+                    (b"stats", b'{') => stats = Some(value),
+                    (_, next) => is_one &= next == b'n',
+                }
+                fields = ahead.more(b'}')?;
+            }
+            match metric.zip(stats).filter(|_| is_one) {
+                Some(one) => found.push(one),
+                None => return Ok(None),
+            }
+            more = ahead.more(b']')?;
+        }
+        let is_twice = has_twins(found.iter().map(|(metric, _)| metric.decoded()));
+        Ok(Some(found).filter(|_| !is_twice))
+    }
+
+    fn object_of_statistics(&mut self, statistics: Vec<(Text<'a>, Cursor<'a>)>, place: Place) -> Result<(), Broken> {
+        let mut behind = self.cursor;
+        behind.skip()?;
+        let (start, halves) = (self.text.len(), self.halves.len());
+        let mut members = Vec::new();
+        self.text.push(b'{');
+        for (metric, stats) in statistics {
+            if !members.is_empty() {
+                self.text.push(b',');
+            }
+            self.cursor = stats;
+            self.member(metric, place, &mut members)?;
+        }
+        self.text.push(b'}');
+        self.once(start, halves, members);
+        self.cursor = behind;
         Ok(())
     }
 
@@ -156,7 +214,11 @@ impl<'p, 'a> Mender<'p, 'a> {
         let field = node.zip(known.or(snake)).map(|(node, field)| &node.fields[field]);
         let (of_name, of_value) = match (field, place.rows.filter(|rows| rows.is_map)) {
             (Some(field), _) => (None, self.of(field, place.row)),
-            (None, _) if node.is_some() => (place.row, Place::all(place.row)),
+            (None, _) if node.is_some() => {
+                let texts = node.and_then(|node| node.other_texts).filter(|_| self.cursor.peek() == b'"');
+                let column = texts.unwrap_or(place.row);
+                (column, Place::all(column))
+            }
             (None, Some(rows)) => self.of_entry(rows),
             (None, None) => (place.rest, Place::all(place.rest)),
         };

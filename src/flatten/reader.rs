@@ -8,10 +8,10 @@ use super::oddities::Oddity;
 use super::plan::{Leaf, Node, Plan, Rows, TablePlan};
 use super::rewrite::has_twins;
 use super::scratch::{Candidate, Scratch};
-use super::values::int;
+use super::values::{decimal, int};
 
-/// Where the objects of other metrics keep the number.
-const TOTAL: &[u8] = b"total";
+/// Where the statistics of a metric keep its value, best first.
+const TOTALS: [&[u8]; 2] = [b"total", b"sum"];
 
 pub(super) type Result<T> = std::result::Result<T, Broken>;
 
@@ -159,11 +159,19 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             }
             Some(Leaf { column: None, .. }) => return self.skip(),
             None if field.rows.is_some_and(|rows| !rows.selected) => return self.skip(),
+            // A list of statistics can be read as an object of them.
+            None if !self.mended && self.cursor.peek() == b'[' && self.is_other_metrics(field.object) => {
+                return Err(Broken);
+            }
             None => self.cursor.skip()?,
         };
         self.note(row, Oddity::WrongType, &node.place, field.name.as_bytes());
         self.leave(row, Left::Field { name, value });
         Ok(())
+    }
+
+    fn is_other_metrics(&self, object: Option<usize>) -> bool {
+        object.is_some_and(|object| self.plan.nodes[object].other_metrics)
     }
 
     fn skip(&mut self) -> Result<()> {
@@ -271,56 +279,72 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
         if !self.mended && node.signals.iter().any(|signal| **signal == *text) {
             return Err(Broken);
         }
+        if node.other_texts.is_some() && self.cursor.peek() == b'"' {
+            let value = self.cursor.string()?;
+            self.to.folds[row.table].add_text(&text, &value.decoded());
+            return Ok(());
+        }
         self.note(row, Oddity::Unknown, &node.place, &text);
         let start = self.cursor;
         let value = self.cursor.skip()?;
-        if !(node.other_metrics && self.other_metric(start, name, row)?) {
+        if !(node.other_metrics && row.plan.metrics.is_some() && self.other_metric(node, start, name, row)?) {
             self.leave(row, Left::Field { name, value });
         }
         Ok(())
     }
 
-    /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields are left.
-    fn other_metric(&mut self, mut value: Cursor<'a>, name: usize, row: &Row<'p>) -> Result<bool> {
-        let begin = self.to.left.len();
-        let mut number = None;
-        if value.peek() == b'{' {
-            let names = self.to.names.len();
-            self.leave(row, Left::Object { name });
-            let mut more = value.open(b'}')?;
-            while more {
-                let name = value.at();
-                self.to.names.push(name);
-                if *value.key()?.decoded() == *TOTAL {
-                    number = Some(value);
-                    value.skip()?;
-                } else {
-                    let value = value.skip()?;
-                    self.leave(row, Left::Field { name, value });
-                }
-                more = value.more(b'}')?;
-            }
-            self.distinct(names)?;
-            self.leave(row, Left::End);
-        } else {
-            number = Some(value);
+    /// Takes a metric of an embedded object: a number, or an object of statistics whose other fields are left.
+    fn other_metric(&mut self, node: &Node, mut value: Cursor<'a>, name: usize, row: &Row<'p>) -> Result<bool> {
+        let metric = self.cursor.from(name).string()?;
+        let metric = metric.decoded();
+        if value.peek() != b'{' {
+            return self.other_number(node, value, &metric, row);
         }
-        let number = match number.filter(|number| matches!(number.peek(), b'-' | b'0'..=b'9')) {
-            Some(mut number) => int(&mut number)?,
-            None => None,
-        };
-        let taken = number.filter(|_| row.plan.metrics.is_some());
-        match taken {
-            Some(number) => {
-                let text = self.cursor.from(name).string()?;
-                self.to.folds[row.table].add_other(&text.decoded(), number);
-                if self.to.left.len() <= begin + 2 {
-                    self.to.left.truncate(begin);
-                }
+        let (begin, names) = (self.to.left.len(), self.to.names.len());
+        let mut totals = [None; TOTALS.len()];
+        self.leave(row, Left::Object { name });
+        let mut more = value.open(b'}')?;
+        while more {
+            let name = value.at();
+            self.to.names.push(name);
+            let key = value.key()?;
+            let number = value;
+            let left = Left::Field { name, value: value.skip()? };
+            let left = self.leave(row, left);
+            if let Some(rank) = TOTALS.iter().position(|total| **total == *key.decoded()) {
+                totals[rank] = Some((number, left));
             }
-            None => self.to.left.truncate(begin),
+            more = value.more(b'}')?;
         }
-        Ok(taken.is_some())
+        self.distinct(names)?;
+        self.leave(row, Left::End);
+        for (number, left) in totals.into_iter().flatten() {
+            if self.other_number(node, number, &metric, row)? {
+                if let Some(left) = left {
+                    self.to.left[left] = Left::Settled;
+                }
+                return Ok(true);
+            }
+        }
+        self.to.left.truncate(begin);
+        Ok(false)
+    }
+
+    /// Takes the value of a metric without a column, if it is a number that fits.
+    fn other_number(&mut self, node: &Node, value: Cursor<'a>, metric: &[u8], row: &Row<'p>) -> Result<bool> {
+        if !matches!(value.peek(), b'-' | b'0'..=b'9') {
+            return Ok(false);
+        }
+        let (folds, mut digits) = (&mut self.to.folds[row.table], value);
+        if let Some(int) = int(&mut digits)? {
+            folds.add_other(metric, int);
+            return Ok(true);
+        }
+        digits = value;
+        let number = digits.number()?;
+        let double = decimal(number).filter(|_| node.other_decimals);
+        double.into_iter().for_each(|double| folds.add_decimal(metric, double));
+        Ok(double.is_some())
     }
 
     /// Of the names since `begin`, no two may be the same.

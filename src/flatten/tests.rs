@@ -5,6 +5,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::{Value, json};
 
 use super::super::Oddities;
+use super::super::schema::Columns;
 use super::*;
 
 fn flattener(tables: Option<&[&str]>, excluded: &[&str]) -> Flattener {
@@ -272,10 +273,109 @@ fn tutorial_records_are_conversations() {
         BTreeMap::from([("bar".into(), Some(4)), ("fooDuration".into(), Some(3))])
     );
     let extra = json!({
-        "queueId": "q",
         "metrics": {"handleDuration": {"count": 2}, "holdDuration": {"total": 1.5}, "fooDuration": {"max": 2}, "odd": "x", "none": null},
     });
     assert_eq!(flat.extras("conversations"), [Some(extra)]);
+    assert_eq!(flat.texts("conversations", "queue_id"), some(&["q"]));
+}
+
+/// A record of a tutorial with these fields, and the entries of a map column.
+fn tutorial(columns: Columns, fields: Value) -> Flat {
+    let catalog = Catalog::builtin().unwrap().with(columns);
+    Flat::new(Flattener::new(Arc::new(catalog)).unwrap(), &[conversation(fields)])
+}
+
+#[test]
+fn what_a_tutorial_s_answer_is_grouped_by_has_a_column() {
+    let fields = json!({"queueId": "q", "userId": "u", "mediaType": "voice", "direction": "inbound", "wrapUps": 3});
+    let flat = tutorial(Columns::Tutorials, fields.clone());
+    assert_eq!(
+        (flat.texts("conversations", "queue_id"), flat.texts("conversations", "user_id")),
+        (some(&["q"]), some(&["u"]))
+    );
+    let dimensions = flat.column("conversations", "dimensions").as_map().value(0);
+    let names = dimensions.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    let values = dimensions.column(1).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    assert_eq!((names, values), (vec!["direction", "mediaType"], vec!["inbound", "voice"]));
+    assert_eq!(flat.extras("conversations"), [Some(json!({"wrapUps": 3}))]);
+    assert_eq!(flat.page.oddities.unknown.keys().collect::<Vec<_>>(), ["conversations.wrapUps"]);
+    // A lake of the real API's has no such columns: nothing is lost all the same.
+    for columns in [Columns::Details, Columns::Early] {
+        let flat = tutorial(columns, fields.clone());
+        assert!(flat.rows("conversations").column_by_name("dimensions").is_none());
+        assert_eq!(flat.extras("conversations"), [Some(fields.clone())]);
+        assert_eq!(flat.page.oddities.unknown.len(), 5);
+    }
+}
+
+#[test]
+fn the_columns_of_lakes_are_told_apart() {
+    let has = |columns, name| {
+        Catalog::builtin().unwrap().with(columns).table("conversations").unwrap().column(name).is_some()
+    };
+    use Columns::*;
+    for (name, details, early) in [
+        ("handle_duration_ms", false, true),
+        ("offer_rate", false, true),
+        ("queue_id", false, false),
+        ("t_handle_ms", true, true),
+    ] {
+        assert_eq!([Details, Early, Tutorials].map(|columns| has(columns, name)), [details, early, true], "{name}");
+    }
+    let flat = tutorial(
+        Details,
+        json!({"metrics": {"handleDuration": {"total": 5, "count": 1}, "offerRate": 0.5}, "talkRate": 1}),
+    );
+    assert_eq!(flat.other("conversations", 0), BTreeMap::from([("handleDuration".into(), Some(5))]));
+    let kept = json!({"metrics": {"handleDuration": {"count": 1}, "offerRate": 0.5}, "talkRate": 1});
+    assert_eq!(flat.extras("conversations"), [Some(kept)]);
+}
+
+#[test]
+fn statistics_are_read_as_objects_and_as_lists() {
+    let of = |metrics: Value| tutorial(Columns::Tutorials, json!({ "metrics": metrics }));
+    let stats = |sum: &str| json!({"count": 2, "min": 1, "max": 4, "sum": serde_json::from_str::<Value>(sum).unwrap()});
+    let object = json!({
+        "handleDuration": stats("5.0"), "talkDuration": {"sum": 6, "total": 7}, "waitDuration": {"count": 1},
+        "fooDuration": stats("8"), "fooRate": stats("0.25"), "bar": 0.5, "odd": {"sum": "x"}, "huge": 1e30,
+    });
+    let list: Vec<Value> = object
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, stats)| stats.is_object())
+        .map(|(metric, stats)| json!({"metric": metric, "qualifier": null, "stats": stats}))
+        .collect();
+    for (flat, is_object) in [(of(object), true), (of(list.clone().into()), false)] {
+        let ints = |column: &str| flat.ints("conversations", column)[0];
+        assert_eq!(
+            (ints("handle_duration_ms"), ints("talk_duration_ms"), ints("wait_duration_ms")),
+            (Some(5), Some(7), None)
+        );
+        assert_eq!(flat.other("conversations", 0), BTreeMap::from([("fooDuration".into(), Some(8))]));
+        let decimals = flat.column("conversations", "metrics_other_decimal").as_map().value(0);
+        let names = decimals.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+        let values = decimals.column(1).as_primitive::<arrow::datatypes::Float64Type>().values().to_vec();
+        let expected = [("bar", 0.5), ("fooRate", 0.25)];
+        let expected = expected.into_iter().filter(|(name, _)| is_object || *name != "bar");
+        assert_eq!(names.into_iter().zip(values).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let rest = json!({"count": 2, "min": 1, "max": 4});
+        let mut kept = json!({
+            "handleDuration": rest, "talkDuration": {"sum": 6}, "waitDuration": {"count": 1}, "fooDuration": rest,
+            "fooRate": rest, "odd": {"sum": "x"},
+        });
+        if is_object {
+            kept["huge"] = json!(1e30);
+        }
+        assert_eq!(flat.extras("conversations"), [Some(json!({ "metrics": kept }))]);
+    }
+    // A list that is not one of statistics, or has a metric twice, is kept whole.
+    let twice = [list[0].clone(), list[0].clone()];
+    for odd in [json!([7]), json!([{"metric": "a", "stats": {"sum": 1}, "interval": "x"}]), json!(twice)] {
+        let flat = of(odd.clone());
+        assert_eq!(flat.extras("conversations"), [Some(json!({ "metrics": odd }))]);
+        assert_eq!(flat.page.oddities.wrong_type.keys().collect::<Vec<_>>(), ["conversations.metrics"]);
+    }
 }
 
 #[test]
@@ -383,8 +483,9 @@ fn what_python_spelled_is_what_the_api_spelled() {
 
 #[test]
 fn of_two_spellings_the_api_s_counts_and_none_is_lost() {
+    let details = Catalog::builtin().unwrap().with(Columns::Details);
     let flat = Flat::new(
-        flattener(None, &[]),
+        Flattener::new(Arc::new(details)).unwrap(),
         &[json!({
             "conversation_id": "other", "conversationId": "c1", "conversation_start": "2025-01-02T00:00:00Z",
             "external_tag": "mine", "externalTag": null, "selfServed": true, "self_served": false,

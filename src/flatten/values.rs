@@ -145,6 +145,13 @@ fn whole(number: &[u8]) -> Option<i64> {
     format!("{sign}{}", std::str::from_utf8(&significant).ok()?).parse().ok()
 }
 
+/// The double that a JSON number is which is no integer; `None` if it is as large as one beyond 64 bits: too many of
+/// its digits would be lost.
+pub(super) fn decimal(number: &[u8]) -> Option<f64> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    std::str::from_utf8(number).ok()?.parse().ok().filter(|double: &f64| double.abs() < BEYOND)
+}
+
 /// Decimal digits of the largest integer.
 const I64_DIGITS: usize = 19;
 
@@ -175,7 +182,7 @@ mod tests {
             Column::String(column) => String::from_utf8(column.bytes).unwrap(),
             Column::StringList(lists) => format!("{:?} {:?} {:?}", lists.ends, lists.items.rows, lists.items.ends),
             Column::Int64List(lists) => format!("{:?} {:?} {:?}", lists.ends, lists.items.rows, lists.items.values),
-            Column::Int64Map(_) => String::new(),
+            Column::Int64Map(_) | Column::DoubleMap(_) | Column::StringMap(_) => String::new(),
         })
     }
 

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use convlake::api::envelope::Envelope;
 use convlake::flatten::batch::{FlatPage, PageRead, Position};
+use convlake::flatten::schema::Columns;
 use convlake::flatten::{Catalog, Flattener, List, Oddities, Sheet};
 use convlake::time::Day;
 
@@ -134,6 +135,10 @@ fn pairs(dice: &mut Dice) -> Vec<Pair> {
         .flat_map(|table| table.columns.iter().filter(|c| !c.key).map(|c| format!("{}.{}", table.name, c.name)))
         .collect();
     let mut pairs = vec![Pair::new(&all, all.clone(), None)];
+    for columns in [Columns::Details, Columns::Early] {
+        let some = all.with(columns);
+        pairs.push(Pair::new(&some, some.clone(), None));
+    }
     for _ in 0..24 {
         let selected: Vec<String> = tables.iter().filter(|_| dice.one_in(3)).cloned().collect();
         let excluded = columns.iter().filter(|column| {

@@ -14,7 +14,7 @@ enum Json {
     Array(Vec<Json>),
 }
 
-const ODD: [&str; 56] = [
+const ODD: [&str; 61] = [
     "null",
     "true",
     "false",
@@ -57,6 +57,11 @@ const ODD: [&str; 56] = [
     "[\"a\",7]",
     "[[{}]]",
     "{\"total\":5}",
+    "{\"count\":2,\"min\":1,\"max\":4,\"sum\":5.0,\"total\":null}",
+    "{\"total\":0.25,\"sum\":7}",
+    "[{\"metric\":\"handleDuration\",\"stats\":{\"sum\":7,\"count\":1}},{\"metric\":\"x\\ud83d\",\"qualifier\":null,\"stats\":{\"sum\":0.5}}]",
+    "[{\"metric\":\"x\",\"stats\":{}},{\"metric\":\"x\",\"stats\":{\"sum\":1}}]",
+    "[{\"metric\":\"x\",\"stats\":{\"total\":1e300},\"more\":1}]",
     "{\"total\":\"5\",\"a\":1}",
     "{\"a\":1,\"a\":{\"b\":[1,{}],\"b\":2}}",
     "{\"total\":1,\"to\\u0074al\":2,\"z\":null}",
@@ -173,10 +178,10 @@ fn fields(tables: &[Table], table: &Table, dice: &mut Dice) -> Vec<(String, Json
             .filter_map(|c| if let Source::Metric(name) = &c.source { Some(name.as_str()) } else { None })
             .collect();
         // Few names often, so that sums overflow.
-        let likely = if dice.one_in(3) { &metrics[..2] } else { &metrics };
+        let likely = if dice.one_in(6) { &metrics[..2] } else { &metrics };
         let name = if dice.one_in(8) { "xNew" } else { dice.pick(likely) };
         put(&mut fields, "name", Json::Text(format!("\"{name}\"")));
-        let value = if dice.one_in(8) { i64::MAX } else { dice.below(9) as i64 };
+        let value = if dice.one_in(4) { i64::MAX } else { dice.below(9) as i64 };
         put(&mut fields, "value", Json::Text(value.to_string()));
     }
     if dice.one_in(6) {
@@ -185,6 +190,8 @@ fn fields(tables: &[Table], table: &Table, dice: &mut Dice) -> Vec<(String, Json
             "flow.brandNew",
             "metrics.fooDuration",
             "metrics.bar",
+            "metrics",
+            "mediaType",
             "9d7f",
             "a.b.c",
             "flow",
@@ -251,7 +258,7 @@ fn fitting(kind: ColumnType, dice: &mut Dice) -> String {
         ColumnType::String => format!("\"{:0width$x}\"", dice.any(), width = dice.below(40)),
         ColumnType::StringList => format!("[\"a\",null,\"{}\"]", dice.below(9)),
         ColumnType::Int64List => format!("[{},{}]", dice.below(9), dice.below(99)),
-        ColumnType::Int64Map => "{}".to_owned(),
+        ColumnType::Int64Map | ColumnType::DoubleMap | ColumnType::StringMap => "{}".to_owned(),
     }
 }
 

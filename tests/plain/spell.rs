@@ -31,6 +31,7 @@ struct Speller<'t> {
 impl Speller<'_> {
     fn object(&mut self, node: &Node, table: usize, object: Object) -> Object {
         let extra = self.named(table, self.tree.tables[table].extra);
+        let texts = self.tree.tables[table].metrics.as_ref().and_then(|metrics| metrics.texts);
         let snake = self.snake;
         let known = |name: &str| node.fields.get_key_value(name);
         let meant = |name: &str| {
@@ -54,10 +55,12 @@ impl Speller<'_> {
             // What is there in the API's spelling too is unknown, but is what it is.
             let field = to.as_deref().or_else(|| meant(&name).map(|(known, _)| &**known));
             let field = field.and_then(|name| node.fields.get(name));
-            let name = to.unwrap_or_else(|| self.whole(name.clone(), extra.as_deref()));
+            let is_dimension = field.is_none() && node.other_texts && value.is_string();
+            let rest = if is_dimension { self.named(table, texts) } else { extra.clone() };
+            let name = to.unwrap_or_else(|| self.whole(name.clone(), rest.as_deref()));
             let value = match field {
                 Some(field) => self.field(field, table, value),
-                None => self.loose(value, extra.as_deref()),
+                None => self.loose(value, rest.as_deref()),
             };
             spelled.insert(name, value);
         }
@@ -65,6 +68,8 @@ impl Speller<'_> {
     }
 
     fn field(&mut self, field: &Field, table: usize, value: Value) -> Value {
+        let is_metrics = field.object.as_ref().is_some_and(|node| node.other_metrics);
+        let value = if is_metrics { by_metric(&value).unwrap_or(value) } else { value };
         let extra = self.named(table, self.tree.tables[table].extra);
         let extra = extra.filter(|_| field.rows.is_none_or(|rows| rows.selected));
         match (value, field) {
@@ -158,6 +163,20 @@ impl Speller<'_> {
         let table = &self.catalog.tables()[self.tree.tables[table].output?];
         Some(format!("{}.{}", table.name, table.columns[column?].name))
     }
+}
+
+/// A list of statistics, `[{"metric": …, "stats": {…}}]`, as an object, if it is one and has nothing else in it.
+fn by_metric(list: &Value) -> Option<Value> {
+    let mut object = Object::new();
+    for item in list.as_array()? {
+        let item = item.as_object()?;
+        let (metric, stats) = (item.get("metric")?.as_str()?, item.get("stats")?);
+        let other = item.iter().any(|(name, value)| !["metric", "stats"].contains(&name.as_str()) && !value.is_null());
+        if other || !stats.is_object() || object.insert(metric.to_owned(), stats.clone()).is_some() {
+            return None;
+        }
+    }
+    Some(object.into())
 }
 
 /// `conversationStart` → `conversation_start`.

@@ -60,7 +60,7 @@ impl DayBuilder {
         &mut self,
         at: RowAt,
         column: usize,
-        entries: impl Iterator<Item = (&'m str, Option<i64>)>,
+        entries: impl Iterator<Item = (&'m str, Option<Cell<'m>>)>,
     ) -> Result<()> {
         self.tables[at.table].columns[column].put_map(at.row, entries)
     }

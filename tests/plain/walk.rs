@@ -13,8 +13,8 @@ use convlake::error::{Error, Result};
 use convlake::flatten::schema::ColumnType;
 use convlake::flatten::{Catalog, Oddities, is_name};
 
-/// Where the objects of other metrics keep the number.
-const TOTAL: &str = "total";
+/// Where the statistics of a metric keep its value, best first.
+const TOTALS: [&str; 2] = ["total", "sum"];
 
 /// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
 fn count(counts: &mut BTreeMap<String, u64>, place: &str, name: &str) {
@@ -144,8 +144,8 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
                 let name = format!("{}.{}", table.name, table.columns[column].name);
                 *self.odd.overflowed.entry(name).or_default() += 1;
             }
-            if let Some(column) = folds.other_column() {
-                self.out.put_map(at, column, folds.other())?;
+            for (column, entries) in folds.maps() {
+                self.out.put_map(at, column, entries.into_iter())?;
             }
         }
         if let Some(column) = plan.extra.filter(|_| !left.is_empty()) {
@@ -161,10 +161,16 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         for (name, value) in object {
             let rest = match node.fields.get(name.as_str()) {
                 Some(field) => self.field(node, field, name, value, row)?,
-                None => {
-                    count(&mut self.odd.unknown, &node.place, name);
-                    if node.other_metrics { self.other_metric(name, value) } else { Some(value.clone()) }
-                }
+                None => match value {
+                    Value::String(text) if node.other_texts => {
+                        self.folds()?.add_text(name, text);
+                        None
+                    }
+                    _ => {
+                        count(&mut self.odd.unknown, &node.place, name);
+                        if node.other_metrics { self.other_metric(node, name, value)? } else { Some(value.clone()) }
+                    }
+                },
             };
             if let Some(rest) = rest {
                 left.insert(name.clone(), rest);
@@ -241,20 +247,41 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         Ok((!misfits.is_empty()).then_some(Value::Array(misfits)))
     }
 
-    /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields come back.
-    fn other_metric(&mut self, name: &'r str, value: &'r Value) -> Left {
-        let number = match value {
-            Value::Object(object) => object.get(TOTAL),
-            plain => Some(plain),
+    /// Takes a metric of an embedded object: a number, or statistics whose other fields come back.
+    fn other_metric(&mut self, node: &Node, name: &'r str, value: &'r Value) -> Result<Left> {
+        let Value::Object(statistics) = value else {
+            return Ok((!self.other_number(node, name, value)?).then(|| value.clone()));
         };
+        for total in TOTALS {
+            let Some(number) = statistics.get(total) else { continue };
+            if self.other_number(node, name, number)? {
+                let rest: Object = statistics.iter().filter(|(key, _)| *key != total).map(owned).collect();
+                return Ok((!rest.is_empty()).then_some(Value::Object(rest)));
+            }
+        }
+        Ok(Some(value.clone()))
+    }
+
+    /// Whether `value` is a number that is taken.
+    fn other_number(&mut self, node: &Node, name: &'r str, value: &'r Value) -> Result<bool> {
+        let folds = self.folds()?;
+        if let Some(Cell::Int(int)) = cell(ColumnType::Int64, value) {
+            folds.add_other(name, int);
+            return Ok(true);
+        }
+        match cell(ColumnType::Double, value) {
+            Some(Cell::Double(double)) if node.other_decimals && double.abs() < 2_f64.powi(63) => {
+                folds.add_decimal(name, double);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The folds of the row that is being read.
+    fn folds(&mut self) -> Result<&mut Folds<'t, 'r>> {
         let folds = self.levels.last_mut().and_then(|level| level.folds.as_mut());
-        let (Some(folds), Some(Cell::Int(int))) = (folds, number.and_then(|number| cell(ColumnType::Int64, number)))
-        else {
-            return Some(value.clone());
-        };
-        folds.add_other(name, int);
-        let rest: Object = value.as_object()?.iter().filter(|(key, _)| *key != TOTAL).map(owned).collect();
-        (!rest.is_empty()).then_some(Value::Object(rest))
+        folds.ok_or_else(|| Error::bug("a row without metrics has other ones"))
     }
 
     /// Folds one emission into every open row that has metric columns.
