@@ -322,13 +322,17 @@ fn the_columns_of_lakes_are_told_apart() {
     ] {
         assert_eq!([Details, Early, Tutorials].map(|columns| has(columns, name)), [details, early, true], "{name}");
     }
-    let flat = tutorial(
-        Details,
-        json!({"metrics": {"handleDuration": {"total": 5, "count": 1}, "offerRate": 0.5}, "talkRate": 1}),
-    );
-    assert_eq!(flat.other("conversations", 0), BTreeMap::from([("handleDuration".into(), Some(5))]));
-    let kept = json!({"metrics": {"handleDuration": {"count": 1}, "offerRate": 0.5}, "talkRate": 1});
-    assert_eq!(flat.extras("conversations"), [Some(kept)]);
+    for metrics in
+        [json!({"handleDuration": {"total": 5, "count": 1}, "foo": 7}), json!([{"metric": "a", "stats": {}}])]
+    {
+        let fields = json!({"metrics": metrics, "talkRate": 1});
+        let flat = tutorial(Details, fields.clone());
+        assert!(flat.column("conversations", "metrics_other").is_null(0));
+        assert_eq!(flat.extras("conversations"), [Some(fields)], "a name is never in two columns, by its values");
+    }
+    let flat = tutorial(Early, json!({"metrics": {"handleDuration": {"total": 5, "count": 1}, "foo": 7}}));
+    assert_eq!(flat.ints("conversations", "handle_duration_ms"), [Some(5)]);
+    assert_eq!(flat.other("conversations", 0), BTreeMap::from([("foo".into(), Some(7))]));
 }
 
 #[test]

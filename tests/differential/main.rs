@@ -202,7 +202,7 @@ fn the_pages_have_good_and_bad_records_of_every_reason_and_values_in_every_colum
     let pair = Pair::new(&all, all.clone(), None);
     let (mut reasons, mut odd) = (std::collections::BTreeSet::new(), Oddities::default());
     let mut filled: Vec<Vec<bool>> = all.tables().iter().map(|table| vec![false; table.columns.len()]).collect();
-    for _ in 0..2000 {
+    for _ in 0..2500 {
         let mut record = records::record(&all, &mut dice);
         if dice.one_in(2) {
             ruin::ruin(&mut record, &samples, &mut dice);

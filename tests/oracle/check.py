@@ -201,7 +201,9 @@ def check_semantics(scratch: Path) -> None:
     expand(raw, "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", database)
     (details,) = rows("FROM conversations WHERE conversation_id = 'paged'")
     assert not {"handle_duration_ms", "queue_id", "dimensions", "metrics_other_decimal"} & set(details), details
-    assert json.loads(details["extra"])["mediaType"] == "voice", details
+    kept = json.loads(details["extra"])
+    assert (kept["mediaType"], kept["metrics"]) == ("voice", paged["metrics"]), details
+    assert details["metrics_other"] is None, details
     first, second = rows("FROM sessions ORDER BY session_index")
     expected = {
         "purpose": "agent",

@@ -27,9 +27,9 @@ READERS = {kind: f"read_{kind}" for kind in SQL_TYPES} | {"list[str]": "read_str
 # Fields of the paging dialects' records; the real API does not have them.
 DURATIONS = ("handle", "talk", "wait", "hold", "wrapup")
 RATES = ("offerRate", "offerAnswerRate", "talkRate")
-DIALECT_KINDS = {"startTime": "datetime", "endTime": "datetime", "metrics": "figures"}
+DIALECT_KINDS = {"startTime": "datetime", "endTime": "datetime"}
 # Of those, the ones that only lakes of such records have columns for.
-TUTORIAL_KINDS = {"queueId": "str", "userId": "str", **dict.fromkeys(RATES, "float")}
+TUTORIAL_KINDS = {"metrics": "figures", "queueId": "str", "userId": "str", **dict.fromkeys(RATES, "float")}
 
 
 def fixture(name: str) -> list[str]:
@@ -333,7 +333,7 @@ LEFT JOIN (
   FROM (
     SELECT conversation_id, figure.key AS name, figure_of(figure.value) AS value
     FROM (
-      SELECT conversation_id, {entries("figures_of(f.metrics)")} AS figure
+      SELECT conversation_id, {entries("figures_of(f.metrics)" if tutorials else "NULL::JSON")} AS figure
       FROM conversations_items
     )
     WHERE name NOT IN ({known})
