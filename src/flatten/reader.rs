@@ -131,7 +131,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn field(&mut self, index: usize, node: &'p Node, place: usize, name: usize, row: &Row<'p>) -> Result<()> {
         let field = &node.fields[place];
         match (self.cursor.peek(), field.object, field.rows) {
-            (b'n', ..) => return Ok(self.cursor.word(b"null")?),
+            (b'n', ..) => return self.cursor.word(b"null"),
             (b'{', Some(object), _) => return self.embedded(object, name, row),
             (b'{', None, Some(rows)) if rows.is_map => return self.entries(rows, row),
             (b'[', _, Some(rows)) if !rows.is_map => return self.rows(node, name, rows, row),
