@@ -88,8 +88,8 @@ pub(super) async fn run(
         missing_only: false,
     };
     let means = Means {
+        flattener: lakes::flattener_of(&lake)?,
         lake,
-        flattener: settings::flattener(&lake_args)?,
         clock,
         watch: outcome::watch(console, Some(DAYS as u64)),
     };

@@ -64,7 +64,7 @@ async fn begin(
     let mut stop = pin!(stop);
     let range = args.range.resolve(clock.now())?;
     let asking = Asking::new(&args.request, &args.source, env)?;
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let settings = settings::run_settings("export", &args.lake, [&range.notes[..], &asking.notes].concat())?;
     let settings = Settings { strict_totals: args.strict_totals, ..settings };
@@ -74,6 +74,7 @@ async fn begin(
     let days = announce(&range, &asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     let request = Request {
         asked: range.asked.into(),
         protocol: asking.protocol,

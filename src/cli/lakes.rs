@@ -126,5 +126,7 @@ pub(super) async fn with_lake<T: Send + 'static>(
 /// Usage: it holds some that this version does not know.
 pub(super) fn flattener_of(lake: &Lake) -> Result<Flattener> {
     let Selection { tables, excluded, .. } = &lake.identity().selection;
-    Flattener::new(Arc::new(Catalog::builtin()?.select(tables.as_deref(), excluded)?))
+    let dimensions = Catalog::dimensions()?;
+    let excluded: Vec<_> = excluded.iter().filter(|column| !dimensions.has_table_of(column)).cloned().collect();
+    Flattener::new(Arc::new(Catalog::builtin()?.select(tables.as_deref(), &excluded)?.with(lake.columns())))
 }

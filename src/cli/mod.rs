@@ -6,6 +6,7 @@ mod console;
 mod costs;
 mod credentials;
 mod lakes;
+mod oddities;
 mod outcome;
 mod range;
 mod settings;

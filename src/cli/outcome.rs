@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args::LakeArgs;
 use super::repair::quoted;
 use super::text::{bytes, count, duration, number, table};
-use super::{Console, costs, lakes};
+use super::{Console, costs, lakes, oddities};
 use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch, WindowReport};
@@ -175,13 +175,7 @@ fn summary(report: &Report) -> Vec<String> {
             count(totals.quarantined, "record")
         ));
     }
-    if !report.unknown.is_empty() {
-        lines.push(format!(
-            "{} unknown to the schema, kept in `extra` or `metrics_other`: {}",
-            count(report.unknown.len() as u64, "field"),
-            report.unknown.keys().take(UNKNOWN_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
-        ));
-    }
+    lines.extend(oddities::lines(&report.oddities));
     lines
 }
 
@@ -258,9 +252,6 @@ fn short(report: &Report) -> Vec<String> {
     }
     lines
 }
-
-/// Unknown fields that the summary names; the report names all.
-const UNKNOWN_NAMED_MAX: usize = 8;
 
 fn nothing(report: &Report) -> String {
     match &report.range {

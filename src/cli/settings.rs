@@ -17,7 +17,7 @@ use crate::api::http::HttpTransport;
 use crate::api::{Api, ApiSettings, AuthStyle, DEFAULT_REGION, Endpoint, Filters, Wanted};
 use crate::error::{Error, Result};
 use crate::export::{first_name, resolve_names, spelled_ids};
-use crate::flatten::{Catalog, Flattener};
+use crate::flatten::Catalog;
 use crate::lake::Lake;
 use crate::lake::identity::{Family, Identity, Selection};
 use crate::plan::{Protocol, ProtocolChoice};
@@ -174,18 +174,18 @@ pub(super) fn selection(lake: &LakeArgs) -> Selection {
     Selection { tables, excluded: lake.excluded.clone(), ..Selection::default() }.sorted()
 }
 
-/// The columns that `lake` selects.
+/// Whether what `lake` selects is there.
 ///
 /// # Errors
 /// Usage: an unknown table or column, or a key.
-pub(super) fn flattener(lake: &LakeArgs) -> Result<Flattener> {
+pub(super) fn check_columns(lake: &LakeArgs) -> Result<()> {
     let tables = (!lake.tables.is_empty()).then_some(lake.tables.as_slice());
     // The lake remembers what it leaves out of the dimensions for `convlake dimensions`; what is wrong with it is said now.
     let dimensions = Catalog::dimensions()?;
     let (of_dimensions, excluded): (Vec<_>, Vec<_>) =
         lake.excluded.iter().cloned().partition(|column| dimensions.has_table_of(column));
     dimensions.select(None, &of_dimensions)?;
-    Flattener::new(Arc::new(Catalog::builtin()?.select(tables, &excluded)?))
+    Catalog::builtin()?.select(tables, &excluded).map(drop)
 }
 
 /// What an export or a conversion does beside the source and the lake.

@@ -150,9 +150,7 @@ impl Recorder {
         let totals = &mut state.report.totals;
         totals.quarantined += harvest.bad.len() as u64;
         totals.out_of_window += seen.out_of_window;
-        for (path, count) in seen.unknown {
-            *state.report.unknown.entry(path).or_default() += count;
-        }
+        state.report.oddities.add(&seen.oddities);
     }
 
     /// All days of the slice failed.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::dimensions::DimensionReport;
 use crate::error::{Error, Kind};
+use crate::flatten::Oddities;
 use crate::plan::due::Reason;
 use crate::plan::{Source, Window};
 use crate::time::{Day, Interval, Timestamp};
@@ -38,8 +39,10 @@ pub struct Report {
     /// The snapshots that a sync took beside, in the order of the tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dimensions: Vec<DimensionReport>,
-    /// Fields that the schema does not know or whose type it does not expect, with their number. Names only.
-    pub unknown: BTreeMap<String, u64>,
+    /// Values that are not where they were meant to be, or not as they came: `unknown`, `wrong_type`, `overflowed`,
+    /// `replaced`.
+    #[serde(flatten)]
+    pub oddities: Oddities,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
     /// What the lake holds at the end; absent when it could not be read in time.
@@ -92,7 +95,7 @@ impl Report {
             windows: Vec::new(),
             days: Vec::new(),
             dimensions: Vec::new(),
-            unknown: BTreeMap::new(),
+            oddities: Oddities::default(),
             errors: Vec::new(),
             holds: None,
             sample: None,

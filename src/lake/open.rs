@@ -18,6 +18,7 @@ use super::records::Records;
 use super::run::Run;
 use super::store::Store;
 use crate::error::{Error, Result};
+use crate::flatten::schema::Columns;
 use crate::time::Clock;
 
 /// Names that may stand beside a new lake: what file systems and desktops leave in every folder begins with a dot.
@@ -120,6 +121,11 @@ impl Lake {
     /// What the lake holds.
     pub fn identity(&self) -> &Identity {
         &self.file.identity
+    }
+
+    /// The columns of its files.
+    pub fn columns(&self) -> Columns {
+        self.file.columns()
     }
 
     /// Checks the organization that the source says it is against the lake's, and notes it there the first time.

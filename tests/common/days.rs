@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use convlake::error::Result;
 use convlake::flatten::batch::DayBatch;
+use convlake::flatten::schema::Columns;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::{
     Dataset, Family, Identity, Lake, Observation, Outcome, Run, RunId, Selection, Store, TableName, TableSpec,
@@ -33,6 +34,7 @@ impl Tables {
         }
         let names: Option<Vec<String>> = names.map(|names| names.iter().map(ToString::to_string).collect());
         let catalog = Catalog::builtin().expect("schemas").select(names.as_deref(), &[]).expect("tables");
+        let catalog = catalog.with(Columns::Details);
         let specs = catalog.tables().iter().zip(catalog.schemas()).map(|(table, schema)| TableSpec {
             name: TableName::new(&table.name).expect("a name"),
             schema: Arc::clone(schema),
