@@ -94,7 +94,7 @@ async fn run(
         quarantined: harvest.bad.len() as u64,
         shortage: None,
     };
-    publisher.quarantine(feed, &mut harvest).await?;
+    publisher.quarantine(feed, &mut harvest, read.is_err() || readable.is_err()).await?;
     read?;
     readable?;
 

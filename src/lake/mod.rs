@@ -5,7 +5,7 @@
 //! into a lake): all pure but for rows on disk.
 //! Then where the bytes are: [`local`] (every file operation on disk), [`bucket`] (every call to a store), [`store`]
 //! (what both can do). On it [`records`] (the ledger's files), [`history`] (what runs did), [`open`] and [`run`] (a
-//! lake, and a run that writes to it), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes), `build`
+//! lake, and a run that writes to it), `binding` (when it becomes one), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes), `build`
 //! and `transaction` (its files, all of them or none), and what does not fit: [`spill`] (memory, with `compact`),
 //! [`quarantine`] (the schema). What a
 //! lake shows that it holds: [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`]
@@ -15,6 +15,7 @@
 //! (table, day), and it is replaced whole. A reader needs no more than a glob.
 
 pub mod assemble;
+mod binding;
 pub mod bucket;
 mod build;
 mod compact;
