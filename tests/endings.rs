@@ -204,7 +204,7 @@ fn what_a_failed_first_run_said_binds_no_later_one() {
         assert_eq!(status.code, Some(78), "{}", status.stderr);
     }
     // Neither does what cannot be read: it is kept for whoever wants to look at it.
-    write(&convlake.path("pages.json"), &format!("[{}]", vec![r#"{"conversationId":"x"}"#; 12].join(",")));
+    write(&convlake.path("pages.json"), &format!("[{}]", [r#"{"conversationId":"x"}"#; 12].join(",")));
     let unreadable = convlake.run(["convert", "pages.json", "--out", "lake"]);
     assert_eq!(unreadable.code, Some(65), "{}", unreadable.stderr);
     let kept: Vec<_> = files(&convlake.lake().join("_convlake/quarantine")).into_values().collect();
