@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::place::LakeArg;
 use crate::plan::Protocol;
 
 /// For what is counted: pages and rows in flight.
@@ -107,8 +108,8 @@ pub(super) struct SourceArgs {
     /// The whole token URL, if it is elsewhere
     #[arg(long, env = "CONVLAKE_LOGIN_URL", value_name = "URL")]
     pub(super) login_url: Option<String>,
-    /// Let --base-url and --login-url be unencrypted beyond this machine
-    #[arg(long, env = "CONVLAKE_ALLOW_HTTP")]
+    /// Let --base-url and --login-url be unencrypted beyond this machine; said each time, without a variable
+    #[arg(long)]
     pub(super) allow_http: bool,
     /// A file of NAME=value lines with the credentials, instead of the environment; mode 0600
     #[arg(long, env = "CONVLAKE_CREDENTIALS_FILE", value_name = "FILE")]
@@ -133,12 +134,11 @@ pub(super) struct SourceArgs {
     pub(super) concurrency: usize,
 }
 
-/// Which lake is changed.
+/// Which lake is written to.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ChangedLakeArg {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) lake: Option<String>,
+    #[command(flatten)]
+    pub(super) at: LakeArg,
     /// No other run writes to the lake: for stores that cannot create and replace objects on condition
     #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
     pub(super) single_writer: bool,
@@ -148,12 +148,8 @@ pub(super) struct ChangedLakeArg {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Lake")]
 pub(super) struct LakeArgs {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(long, env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) out: Option<String>,
-    /// No other run writes to the lake: for stores that cannot create and replace objects on condition
-    #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
-    pub(super) single_writer: bool,
+    #[command(flatten)]
+    pub(super) place: ChangedLakeArg,
     /// Only these tables (`conversations` is always written)
     #[arg(long, env = "CONVLAKE_TABLES", value_name = "TABLE", value_delimiter = ',')]
     pub(super) tables: Vec<String>,
@@ -171,8 +167,8 @@ pub(super) struct LakeArgs {
     /// Percent of a slice (and at least 10 records) that may be unreadable before the slice fails
     #[arg(long, env = "CONVLAKE_MAX_BAD", value_name = "PERCENT", default_value_t = MAX_BAD_PERCENT)]
     pub(super) max_bad: u8,
-    /// Publish days from which more conversations vanished than a fault would explain
-    #[arg(long, env = "CONVLAKE_ALLOW_VANISHED")]
+    /// Publish days from which more conversations vanished than a fault would explain; said each time, without a variable
+    #[arg(long)]
     pub(super) allow_vanished: bool,
     /// Write what the run did to this file, as JSON, whatever the outcome
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
@@ -186,8 +182,7 @@ impl LakeArgs {
     /// Everything of everything, in `out`.
     pub(super) fn of(out: &str) -> LakeArgs {
         LakeArgs {
-            out: Some(out.to_owned()),
-            single_writer: false,
+            place: ChangedLakeArg { at: LakeArg::of(out), single_writer: false },
             tables: Vec::new(),
             excluded: Vec::new(),
             memory: MEMORY_MIB,
@@ -197,12 +192,4 @@ impl LakeArgs {
             sample: false,
         }
     }
-}
-
-/// Which lake is looked at.
-#[derive(Clone, Debug, Args)]
-pub(super) struct LakeArg {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) lake: Option<String>,
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::args::LakeArgs;
+use super::place::LakeArg;
 use super::{Console, Environment, lakes, outcome, settings, simulate};
 use crate::api::http::HttpTransport;
 use crate::api::{Api, ApiSettings, Credentials, Endpoint};
@@ -22,13 +23,16 @@ use crate::time::{Clock, Day, Interval};
 const DAYS: i64 = 90;
 const CONVERSATIONS_PER_DAY: u32 = 250;
 const SEED: u64 = 2025;
+/// Where the lake is when none is named.
+const LAKE: &str = "lake";
 
 /// Simulate a Genesys Cloud and export 90 days of it; no account needed
+///
+/// The lake is `lake` in the present folder unless another is named.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The lake: a folder, or a bucket as for export
-    #[arg(long, value_name = "LAKE", default_value = "lake")]
-    out: String,
+    #[command(flatten)]
+    lake: LakeArg,
     /// Write what the run did to this file, as JSON
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
@@ -48,7 +52,8 @@ pub(super) async fn run(
         selection: Selection::default(),
     };
     let mut stop = pin!(stop);
-    let lake_args = LakeArgs::of(&args.out);
+    let out = args.lake.named.as_deref().unwrap_or(LAKE);
+    let lake_args = LakeArgs::of(out);
     let lake = lakes::open_lake(&lake_args, env, identity, stop.as_mut()).await?;
     let from = first_day()?;
     let simulator = Simulator::new(
@@ -99,7 +104,9 @@ pub(super) async fn run(
     let served = serving.await.map_err(|e| Error::bug("the simulator died").source(e))?;
     let code = outcome::conclude(&report, args.report.as_deref(), false, console)?;
     served?;
-    console.data(&format!("{}\n{}", outcome::rows(&report), reading(&args.out)))?;
+    if outcome::has_figures(&report) {
+        console.data(&format!("{}\n{}", outcome::rows(&report), reading(out)))?;
+    }
     Ok(code)
 }
 

@@ -205,7 +205,7 @@ pub(super) fn run_settings(
     }
     Ok(crate::export::Settings {
         command,
-        lake: lakes::location(args.out.as_deref())?.to_string(),
+        lake: lakes::location(&args.place.at)?.to_string(),
         notes,
         memory: args.memory.saturating_mul(1 << 20),
         max_bad: args.max_bad,

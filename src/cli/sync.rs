@@ -30,7 +30,7 @@ pub(super) struct SyncArgs {
     #[arg(long, env = "CONVLAKE_DRY_RUN")]
     dry_run: bool,
     /// How --dry-run says it
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "table")]
     format: Format,
     /// Also take today's snapshot of queues, users, wrap-up codes, skills, divisions, flows and teams, once a day
     #[arg(long, env = "CONVLAKE_DIMENSIONS")]
@@ -71,6 +71,7 @@ struct DueArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For reading in a terminal
+    #[value(alias = "text")]
     Table,
     /// As data
     Json,

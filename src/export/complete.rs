@@ -31,7 +31,7 @@ impl Exporter {
             quarantined: harvest.bad.len() as u64,
             shortage,
         };
-        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
+        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, readable.is_err()).await?;
         readable?;
         self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
         let (mut promises, mut rest) = (Vec::new(), Vec::new());
@@ -82,7 +82,7 @@ impl Exporter {
         let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
         let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
         // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(Feed::Slice(again), &mut harvest).await?;
+        self.publisher.quarantine(Feed::Slice(again), &mut harvest, false).await?;
         observation.rows.extend(harvest.take(observation.day));
         observation.observed_at = fetched.observed_at;
         observation.confirmed = true;

@@ -101,7 +101,7 @@ async fn run(
         quarantined: harvest.bad.len() as u64,
         shortage: None,
     };
-    publisher.quarantine(feed, &mut harvest).await?;
+    publisher.quarantine(feed, &mut harvest, read.is_err() || readable.is_err()).await?;
     let others = read?;
     readable?;
     if others > 0 && harvest.seen().records == 0 {

@@ -15,15 +15,17 @@ use super::report::{DayOutcome, DayReport};
 use super::workshop::LeftBehind;
 use super::{Means, Settings};
 use crate::error::{Error, Result};
+use crate::flatten::batch::BadRecord;
 use crate::lake::Run;
 use crate::lake::assemble::TableSpec;
 use crate::lake::day_rows::DayRows;
 use crate::lake::draft::Drafted;
+use crate::lake::expire::EXPIRED;
 use crate::lake::layout::Dataset;
 use crate::lake::merge::Addition;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
-use crate::lake::receipt::{Counts, Receipt, Shortage};
+use crate::lake::receipt::{Counts, Receipt, Shortage, State};
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
@@ -94,8 +96,9 @@ impl Publisher {
         self.with_run(move |run| run.lake().identify(&organization)).await
     }
 
-    /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
-    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest) -> Result<()> {
+    /// Keeps the records of `harvest` that could not be read, and the responses that were refused; `failed` says whether
+    /// nothing of it will be published.
+    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest, failed: bool) -> Result<()> {
         let (mut bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
         if bad.is_empty() && refused.is_empty() {
             return Ok(());
@@ -104,7 +107,12 @@ impl Publisher {
         bad.sort_unstable_by_key(|record| record.position);
         let quarantine = Arc::clone(&self.quarantine);
         self.blocking(move || {
-            quarantine.add(|record| Origin { place: feed.place(record.position.chain), day: None }, &bad)?;
+            let origin = |record: &BadRecord| Origin { place: feed.place(record.position.chain), day: None };
+            if failed {
+                quarantine.add_failed(origin, &bad)?
+            } else {
+                quarantine.add(origin, &bad)?
+            }
             for (body, reason) in refused {
                 if let Some(kept) = quarantine.keep_response(&body)? {
                     tracing::warn!("{}: an answer was refused ({reason}); it is kept as `{kept}`", feed.place(0));
@@ -250,6 +258,9 @@ impl Publisher {
 fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
     let new = |outcome| DayReport::new(day, outcome, source);
     let kept = |reason| DayReport { reason: Some(reason), ..new(DayOutcome::Kept) };
+    if matches!(outcome, Outcome::Kept { reason: EXPIRED }) {
+        return Some(expired(day, source));
+    }
     match outcome {
         Outcome::Published(receipt) => {
             let vanished = receipt.counts.vanished;
@@ -261,6 +272,12 @@ fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
         Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation, or is about to"))),
         Outcome::NeedsConfirmation { .. } => None,
     }
+}
+
+/// The day has expired: it is not asked for, or what was brought of it is left out.
+pub(super) fn expired(day: Day, source: Source) -> DayReport {
+    let state = Some(State::Expired.name());
+    DayReport { state, reason: Some(EXPIRED.to_owned()), ..DayReport::new(day, DayOutcome::Kept, source) }
 }
 
 /// What the lake holds of the day, and what the fetch brought beside it.

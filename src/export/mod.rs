@@ -44,6 +44,7 @@ pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, pr
 pub use input::{Input, Inputs};
 pub use names::{first_name, resolve_names, spelled_ids};
 pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
+pub use resume::expired;
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 
 use closing::conclude;

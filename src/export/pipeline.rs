@@ -243,7 +243,7 @@ impl Exporter {
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
-                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
+                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, true).await?;
                 Err(error)
             }
         }

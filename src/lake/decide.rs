@@ -23,9 +23,6 @@ pub(super) fn hull(day: Day, asked: &Interval, winner: Option<&Receipt>) -> Resu
     Ok(covered.map_or(asked, |covered| covered.hull(&asked)))
 }
 
-/// Why a day that has expired is not published.
-pub(super) const EXPIRED: &str = "it has expired: what is older than the lake is to hold does not come back";
-
 /// Why the files of a day stay although there is a newer observation.
 pub(super) fn reason_to_keep(
     winner: &Receipt,

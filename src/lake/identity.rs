@@ -1,4 +1,5 @@
-//! What a lake is, written once into `_convlake/lake.json`, and the check that a run belongs to it. Pure.
+//! What a lake is, written once into `_convlake/lake.json` (when, `binding` tells), and the check that a run belongs to
+//! it. Pure.
 //!
 //! Runs with another source or another selection would mix rows that cannot be told apart later, so they are refused
 //! before the first call. The organization is compared when both sides know it: not every credential may read it.

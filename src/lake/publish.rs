@@ -17,6 +17,7 @@ use super::day_rows::DayRows;
 use super::decide::{self, Shrink};
 use super::draft::Drafted;
 use super::encode::hex;
+use super::expire;
 use super::layout::{LakePath, RunId};
 use super::present::{Present, table_of_ids};
 use super::receipt::{Counts, Receipt, Shortage, VERSION, id_hash};
@@ -154,7 +155,7 @@ impl Run {
         if let Some(winner) = present.winner() {
             if winner.is_expired() {
                 self.clear(observation.day, present)?;
-                return Ok(Step::End(Outcome::Kept { reason: decide::EXPIRED }));
+                return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
             }
             if winner.order() > (observation.observed_at, self.id) {
                 return Ok(Step::End(Outcome::Superseded { by: winner.run }));
@@ -257,6 +258,7 @@ impl Run {
         Receipt {
             version: VERSION,
             day,
+            era: 0,
             run: self.id,
             observed_at: observation.observed_at,
             recorded_at: self.clock.now(),

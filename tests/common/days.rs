@@ -73,9 +73,14 @@ impl Tables {
 
     /// A run that is about to write to the lake in `store`, which is made if there is none.
     pub(crate) fn begin(&self, store: impl Into<Store>, run: u128, now: Timestamp) -> Result<Run> {
+        self.begin_of("localhost", store, run, now)
+    }
+
+    /// The same of another source.
+    pub(crate) fn begin_of(&self, source: &str, store: impl Into<Store>, run: u128, now: Timestamp) -> Result<Run> {
         let identity = Identity {
             family: Family::Genesys,
-            source: "localhost".to_owned(),
+            source: source.to_owned(),
             organization: None,
             selection: Selection::default(),
         };
