@@ -37,7 +37,7 @@ mod tests;
 pub use dimension::{DIMENSIONS, Dimension, Listing};
 pub use filter::Filters;
 pub use limits::QUERY_RESULTS_MAX;
-pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
+pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE, UNPACED};
 pub use page::{Delivery, Page};
 pub use protocol::Fetched;
 pub use region::{DEFAULT_REGION, Endpoint};

@@ -128,7 +128,8 @@ pub(super) struct SourceArgs {
     /// Calls that the run may make; then it ends with 75 and can be continued
     #[arg(long, env = "CONVLAKE_MAX_CALLS", value_name = "CALLS")]
     pub(super) max_calls: Option<u64>,
-    /// Slices under way at the same time; of those with numbered pages one has many of them asked for
+    /// Slices under way at the same time, and more while answers take long, unless it is 1; of those with numbered pages one
+    /// has many of them asked for
     #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = SLICES_IN_FLIGHT)]
     pub(super) concurrency: usize,
 }

@@ -29,7 +29,7 @@ pub(super) struct Manner {
     pub(super) protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub(super) filtered: bool,
-    /// Slices in flight at the same time; more where it takes more to use every permitted call.
+    /// Slices in flight at the same time; more where it takes more to use every permitted call, unless it is one.
     pub(super) concurrency: usize,
     /// How long after its end a day may still change.
     pub(super) lookback: TimeDelta,
@@ -48,18 +48,22 @@ pub(super) struct Exporter {
     room: Room,
 }
 
-/// Room for slices in flight; it grows when answers take long.
+/// Room for slices in flight; it grows when answers take long. Room for one stays room for one.
 struct Room {
     slices: Arc<Semaphore>,
     size: AtomicUsize,
+    grows: bool,
 }
 
 impl Room {
     fn new(size: usize) -> Room {
-        Room { slices: Arc::new(Semaphore::new(size)), size: AtomicUsize::new(size) }
+        Room { slices: Arc::new(Semaphore::new(size)), size: AtomicUsize::new(size), grows: size > 1 }
     }
 
     fn at_least(&self, size: usize) {
+        if !self.grows {
+            return;
+        }
         let before = self.size.fetch_max(size, Ordering::Relaxed);
         self.slices.add_permits(size.saturating_sub(before));
     }
