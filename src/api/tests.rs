@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::testing::{Asked, CANARY, Reply, Scripted, api, fetch, records, settings, slice, today};
 use super::transport::Fault;
-use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Probed, Wanted};
+use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Probed, UNPACED, Wanted};
 use crate::error::{Error, Kind};
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
 
@@ -325,6 +325,36 @@ mod trouble {
         assert_eq!(api.stats().throttled, 1);
     }
 
+    /// Too many jobs at a time says nothing about calls: the other calls neither wait nor slow down.
+    #[tokio::test(start_paused = true)]
+    async fn a_429_of_a_job_submission_holds_nobody_else_up() {
+        let start = Instant::now();
+        let scripted = Scripted::new(move |asked| match asked.method.as_str() {
+            "POST" if asked.path.ends_with("/jobs") && asked.at < start + Duration::from_secs(60) => {
+                Reply::status(429, Value::Null)
+            }
+            "POST" if asked.path.ends_with("/jobs") => Reply::json(json!({"jobId": "j"})),
+            "GET" if asked.path.ends_with("/j") => Reply::json(json!({"state": "FULFILLED"})),
+            _ => Reply::json(json!({"conversations": []})).after(Duration::from_millis(100)),
+        });
+        let api = api(&scripted, settings());
+        let queries = async {
+            while start.elapsed() < Duration::from_secs(45) {
+                fetch(&api, slice(Query, 1)).await.0.unwrap();
+            }
+        };
+        let (job, ()) = futures::join!(fetch(&api, slice(Jobs, 1)), queries);
+        job.0.unwrap();
+        let asked = scripted.asked();
+        let of = |path: &str| -> Vec<Instant> {
+            asked.iter().filter(|asked| asked.path.ends_with(path)).map(|asked| asked.at).collect()
+        };
+        assert!(of("/jobs").len() >= 5, "{:?}", of("/jobs"));
+        let queries = of("/query");
+        let longest = queries.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(queries.len() >= 225 && longest < Duration::from_secs(1), "{} calls, {longest:?}", queries.len());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn throttled_for_ever_ends_later_and_without_a_hot_loop() {
         let start = Instant::now();
@@ -374,7 +404,7 @@ mod trouble {
             seen.fetch_max(open.len(), SeqCst);
             nothing().after(Duration::from_secs(1))
         });
-        let api = api(&scripted, settings());
+        let api = api(&scripted, ApiSettings { rate_limit: Some(UNPACED), ..settings() });
         join_all((0..2 * CALLS_IN_FLIGHT_MAX).map(|_| fetch(&api, slice(Query, 1)))).await;
         assert_eq!(peak.load(SeqCst), CALLS_IN_FLIGHT_MAX);
     }

@@ -12,6 +12,8 @@ pub enum RetryHint {
     Date,
     /// No `Retry-After`.
     Absent,
+    /// Not a word: no `Retry-After`, and no `inin-ratelimit-*` on any answer.
+    Silent,
 }
 
 /// The limits and habits of the simulated API.
