@@ -195,9 +195,14 @@ mod tests {
         ] {
             for body in bodies(title, code) {
                 let complaint = Complaint::of_body(body.to_string().as_bytes());
-                let found = Objection::of(&Refusal::new(StatusCode::BAD_REQUEST, complaint.clone()).told(&Secrets::default()));
+                let found =
+                    Objection::of(&Refusal::new(StatusCode::BAD_REQUEST, complaint.clone()).told(&Secrets::default()));
                 assert_eq!(found, Some(expected), "{body}");
-                assert_eq!(Objection::of(&Refusal::new(StatusCode::NOT_FOUND, complaint).told(&Secrets::default())), None, "{body}");
+                assert_eq!(
+                    Objection::of(&Refusal::new(StatusCode::NOT_FOUND, complaint).told(&Secrets::default())),
+                    None,
+                    "{body}"
+                );
             }
         }
         let other = json!({"error": "invalid_request", "message": "Invalid metric"}).to_string();

@@ -41,7 +41,7 @@ pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE, UNP
 pub use page::{Delivery, Page};
 pub use protocol::Fetched;
 pub use region::{DEFAULT_REGION, Endpoint};
-pub use settings::{ApiSettings, JOB_CEILING, RETRY_FOR, Wanted, calls_per_minute};
+pub use settings::{ApiSettings, CursorIn, JOB_CEILING, RETRY_FOR, RangeEnd, Wanted, calls_per_minute};
 pub use source::{AVAILABILITY_LAG, Api, Probed};
 pub use stats::Stats;
 pub use token::{AuthStyle, Credentials};

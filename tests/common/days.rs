@@ -55,6 +55,7 @@ impl Tables {
             rows: page.days.into(),
             drafted: None,
             asked: day.interval(),
+            fetched: day.interval(),
             source: Source::Query,
             availability: None,
             observed_at,
