@@ -77,7 +77,7 @@ pub struct Wanted {
     pub group_by: Option<Vec<String>>,
     /// Where the cursor protocol puts its cursor; in both places when absent.
     pub cursor_in: Option<CursorIn>,
-    /// What the end of a range means to the cursor and page protocols; what their documents show when absent.
+    /// What the end of a range means to the cursor and page protocols; exclusive when absent.
     pub end: Option<RangeEnd>,
 }
 
@@ -147,12 +147,10 @@ impl Wanted {
         self.metrics.clone().unwrap_or_else(|| owned(default))
     }
 
-    /// What the end of a range means to `protocol`. The second document's ends are 23:59:59; the first one's are a moment
-    /// that is not over, and tell nothing: then the first moment behind the range is safe, since what an inclusive end adds
-    /// belongs to no day of the range and is left out.
-    pub fn end(&self, protocol: Protocol) -> RangeEnd {
-        let shown = if protocol == Protocol::Page { RangeEnd::Inclusive } else { RangeEnd::Exclusive };
-        self.end.unwrap_or(shown)
+    /// What the end of a range means to the source. Unless it is said, the first moment behind the range is sent: whatever
+    /// the source means, nothing is missing then, and what an inclusive end adds belongs to no day of the range.
+    pub fn end(&self) -> RangeEnd {
+        self.end.unwrap_or(RangeEnd::Exclusive)
     }
 
     /// `groupBy` as it is sent.

@@ -112,7 +112,7 @@ pub(super) struct RequestArgs {
     /// Where `pageCursor` stands in a request (cursor) [default: both, for a source that reads either]
     #[arg(long, env = "CONVLAKE_CURSOR_IN", value_enum, value_name = "PLACE")]
     pub(super) cursor_in: Option<CursorInArg>,
-    /// What the end of a range means to the source (cursor and page) [default: inclusive for page, exclusive for cursor]
+    /// What the end of a range means to the source (cursor and page) [default: exclusive, which leaves no gap by either]
     #[arg(long, env = "CONVLAKE_END", value_enum, value_name = "MEANING")]
     pub(super) end: Option<EndArg>,
     /// Conversations to ask for in one call; by default the most the protocol allows

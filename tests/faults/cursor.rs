@@ -173,7 +173,7 @@ async fn an_end_is_sent_as_the_source_means_it_and_leaves_no_gap() {
         ("cursor", "endTime", None, Inclusive, "2025-01-03T00:00:00.000Z"),
         ("cursor", "endTime", None, Exclusive, "2025-01-03T00:00:00.000Z"),
         ("cursor", "endTime", Some(Inclusive), Inclusive, "2025-01-02T23:59:59.999Z"),
-        ("page", "dateTo", None, Inclusive, "2025-01-02T23:59:59.999Z"),
+        ("page", "dateTo", Some(Inclusive), Inclusive, "2025-01-02T23:59:59.999Z"),
         ("page", "dateTo", Some(Exclusive), Exclusive, "2025-01-03T00:00:00.000Z"),
         ("page", "dateTo", Some(Exclusive), Inclusive, "2025-01-03T00:00:00.000Z"),
     ] {

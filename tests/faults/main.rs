@@ -55,8 +55,8 @@ fn pages_of(protocol: &str) -> (Endpoint, &str) {
     }
 }
 
-/// An export of the two days in pages of 4 records: 6 of them, and one more by cursor, whose end takes in the first
-/// conversation of the third day where the source takes it for inclusive.
+/// An export of the two days in pages of 4 records: 6 of them, and one more by cursor and page, whose
+/// inclusive end takes in the first conversation of the third day.
 fn in_pages(org: &Org, protocol: &str) -> Ask {
     let mut ask = org.ask(protocol, FROM, TO);
     ask.api.wanted.page_size = Some(4);

@@ -23,7 +23,7 @@ const SAME_PAGES_MAX: u32 = 2;
 /// The request for one page; `size` only when it is not the server's to choose.
 pub(super) fn request(source: &Source, part: Interval, size: Option<u32>, cursor: Option<&str>) -> Result<Call> {
     let settings = &source.settings;
-    let (from, to) = wire_bounds(source, Protocol::Cursor, part);
+    let (from, to) = wire_bounds(source, part);
     let mut own = json!({
         "startTime": from,
         "endTime": to,

@@ -83,9 +83,9 @@ pub(super) fn probe(source: &Source, slice: &Slice) -> Result<Option<Call>> {
 /// between that one and the bound would be asked for by nobody; there is none where times are written with three digits,
 /// as the API writes all of them. For a source with finer ones the end is exclusive ([`RangeEnd`]): whatever the source
 /// means, that is asked too far rather than too near.
-fn wire_bounds(source: &Source, protocol: Protocol, part: Interval) -> (String, String) {
+fn wire_bounds(source: &Source, part: Interval) -> (String, String) {
     let before = (part.to() - TimeDelta::microseconds(1)).trunc_subsecs(3);
-    let to = match source.settings.wanted.end(protocol) {
+    let to = match source.settings.wanted.end() {
         RangeEnd::Inclusive => before,
         RangeEnd::Exclusive => before + TimeDelta::milliseconds(1),
     };

@@ -15,7 +15,7 @@ pub(super) const NUMBERING: Numbering = Numbering { request, count: |envelope, _
 /// The request for one page.
 pub(super) fn request(source: &Source, part: Interval, size: u32, number: u32) -> Result<Call> {
     let settings = &source.settings;
-    let (from, to) = wire_bounds(source, Protocol::Page, part);
+    let (from, to) = wire_bounds(source, part);
     let own = json!({
         "dateFrom": from,
         "dateTo": to,

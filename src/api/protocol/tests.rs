@@ -877,7 +877,7 @@ mod page {
         assert_eq!(
             scripted.asked()[0].body,
             json!({
-                "dateFrom": "2025-01-01T00:00:00.000Z", "dateTo": "2025-01-30T23:59:59.999Z", "size": 1000, "pageNumber": 1,
+                "dateFrom": "2025-01-01T00:00:00.000Z", "dateTo": "2025-01-31T00:00:00.000Z", "size": 1000, "pageNumber": 1,
                 "groupBy": ["queueId"], "metrics": ["offerRate", "offerAnswerRate", "talkRate"],
             })
         );
