@@ -50,6 +50,26 @@ pub(super) enum AuthArg {
     Body,
 }
 
+/// Where the cursor stands in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CursorInArg {
+    /// In the body
+    Body,
+    /// In the URL
+    Query,
+    /// In both
+    Both,
+}
+
+/// What the end of a range means to the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum EndArg {
+    /// The last millisecond that is wanted
+    Inclusive,
+    /// The first moment that is not
+    Exclusive,
+}
+
 /// What is asked of the source: enough to plan, without credentials.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Request")]
@@ -90,6 +110,12 @@ pub(super) struct RequestArgs {
     /// Dimensions to group by (page)
     #[arg(long = "group-by", env = "CONVLAKE_GROUP_BY", value_name = "NAME", value_delimiter = ',')]
     pub(super) group_by: Vec<String>,
+    /// Where `pageCursor` stands in a request (cursor) [default: both, for a source that reads either]
+    #[arg(long, env = "CONVLAKE_CURSOR_IN", value_enum, value_name = "PLACE")]
+    pub(super) cursor_in: Option<CursorInArg>,
+    /// What the end of a range means to the source (cursor and page) [default: exclusive, which leaves no gap by either]
+    #[arg(long, env = "CONVLAKE_END", value_enum, value_name = "MEANING")]
+    pub(super) end: Option<EndArg>,
     /// Conversations to ask for in one call; by default the most the protocol allows
     #[arg(long, env = "CONVLAKE_PAGE_SIZE", value_name = "N")]
     pub(super) page_size: Option<u32>,
@@ -114,9 +140,10 @@ pub(super) struct SourceArgs {
     /// A file of NAME=value lines with the credentials, instead of the environment; mode 0600
     #[arg(long, env = "CONVLAKE_CREDENTIALS_FILE", value_name = "FILE")]
     pub(super) credentials_file: Option<PathBuf>,
-    /// Where id and secret stand in the token request
-    #[arg(long, env = "CONVLAKE_AUTH", value_enum, default_value = "basic")]
-    pub(super) auth: AuthArg,
+    /// Where id and secret stand in the token request [default: basic; with GENESYS_CLIENT_ID also body, when basic is
+    /// refused as `invalid_client`]
+    #[arg(long, env = "CONVLAKE_AUTH", value_enum)]
+    pub(super) auth: Option<AuthArg>,
     /// Calls a minute [default: 300, and 200 for page]
     #[arg(long, env = "CONVLAKE_RATE_LIMIT", value_name = "CALLS")]
     pub(super) rate_limit: Option<u32>,
@@ -129,7 +156,8 @@ pub(super) struct SourceArgs {
     /// Calls that the run may make; then it ends with 75 and can be continued
     #[arg(long, env = "CONVLAKE_MAX_CALLS", value_name = "CALLS")]
     pub(super) max_calls: Option<u64>,
-    /// Slices under way at the same time; of those with numbered pages one has many of them asked for
+    /// Slices under way at the same time, and more while answers take long, unless it is 1; of those with numbered pages one
+    /// has many of them asked for
     #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = SLICES_IN_FLIGHT)]
     pub(super) concurrency: usize,
 }

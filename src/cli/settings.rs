@@ -9,12 +9,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Console;
-use super::args::{AuthArg, LakeArgs, RequestArgs, SourceArgs};
+use super::args::{AuthArg, CursorInArg, EndArg, LakeArgs, RequestArgs, SourceArgs};
 use super::credentials::Environment;
 use super::lakes;
 use super::text::{count, parse_duration};
 use crate::api::http::HttpTransport;
-use crate::api::{Api, ApiSettings, AuthStyle, DEFAULT_REGION, Endpoint, Filters, Wanted};
+use crate::api::{Api, ApiSettings, AuthStyle, CursorIn, DEFAULT_REGION, Endpoint, Filters, RangeEnd, Wanted};
 use crate::error::{Error, Result};
 use crate::export::{first_name, resolve_names, spelled_ids};
 use crate::flatten::Catalog;
@@ -65,6 +65,15 @@ impl Asking {
             granularity: args.granularity.clone(),
             metrics: some(words("--metrics", &args.metrics)?),
             group_by: some(words("--group-by", &args.group_by)?),
+            cursor_in: args.cursor_in.map(|place| match place {
+                CursorInArg::Body => CursorIn::Body,
+                CursorInArg::Query => CursorIn::Query,
+                CursorInArg::Both => CursorIn::Both,
+            }),
+            end: args.end.map(|end| match end {
+                EndArg::Inclusive => RangeEnd::Inclusive,
+                EndArg::Exclusive => RangeEnd::Exclusive,
+            }),
         };
         if !args.allow_unknown {
             wanted = wanted.spelled()?;
@@ -229,8 +238,9 @@ pub(super) fn connect(args: &SourceArgs, env: &Environment, clock: Clock) -> Res
     let endpoint = endpoint(args, found.region.as_deref())?;
     let mut settings = ApiSettings::new(endpoint.clone(), found.credentials);
     settings.auth = match args.auth {
-        AuthArg::Basic => AuthStyle::Basic,
-        AuthArg::Body => AuthStyle::Body,
+        Some(AuthArg::Basic) => AuthStyle::Basic,
+        Some(AuthArg::Body) => AuthStyle::Body,
+        None => found.auth,
     };
     if args.rate_limit == Some(0) {
         return Err(Error::usage("--rate-limit 0 lets no call through").hint("calls a minute, at least 1"));

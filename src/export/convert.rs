@@ -148,7 +148,7 @@ async fn publish(publisher: &Publisher, recorder: &Recorder, days: Vec<Observati
     for (day, published) in publisher.publish_all(days).await? {
         let outcome = published.and_then(|published| match published {
             Publishing::Done => Ok(()),
-            Publishing::Doubtful(observation) => Err(missing(&observation)),
+            Publishing::Narrow(observation) | Publishing::Doubtful(observation) => Err(missing(&observation)),
         });
         match outcome {
             Err(error) if !error.kind().stops_the_run() => recorder.day_failed(day, Source::Files, &error),

@@ -56,6 +56,8 @@ pub(super) struct Observer {
 pub(super) enum Publishing {
     /// The day is done and recorded.
     Done,
+    /// The lake holds more of the day by now than was fetched: all of it has to be.
+    Narrow(Box<Observation>),
     /// Conversations are gone: the day has to be fetched once more before that is believed.
     Doubtful(Box<Observation>),
 }
@@ -140,13 +142,14 @@ impl Publisher {
         self.blocking(move || work(&run)).await
     }
 
-    /// What `rows` say about the part `asked` of `day`.
+    /// What `rows` say about the part `asked` of `day`, all of which was fetched.
     pub(super) fn observation(&self, by: &Observer, day: Day, asked: Interval, rows: DayRows) -> Observation {
         Observation {
             day,
             rows,
             drafted: None,
             asked,
+            fetched: day.interval(),
             source: by.source,
             availability: by.availability,
             observed_at: by.observed_at,
@@ -208,9 +211,12 @@ impl Publisher {
                     recorder.day(day);
                     true
                 };
+                let again =
+                    if matches!(outcome, Ok(Outcome::NeedsWhole)) { Publishing::Narrow } else { Publishing::Doubtful };
                 let recorded = outcome.map(record);
-                let doubtful = |observation| Publishing::Doubtful(Box::new(observation));
-                (observation.day, recorded.map(|done| if done { Publishing::Done } else { doubtful(observation) }))
+                let ended = recorded.map(|done| if done { None } else { Some(again) });
+                let day = observation.day;
+                (day, ended.map(|again| again.map_or(Publishing::Done, |again| again(Box::new(observation)))))
             });
             Ok(ended.collect())
         })
@@ -270,7 +276,7 @@ fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
         Outcome::Unchanged(receipt) => Some(seen(new(DayOutcome::Unchanged), &receipt)),
         Outcome::Kept { reason } => Some(kept(reason.to_owned())),
         Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation, or is about to"))),
-        Outcome::NeedsConfirmation { .. } => None,
+        Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => None,
     }
 }
 

@@ -298,7 +298,7 @@ fn outcome_of(dimension: &Dimension, outcome: Outcome) -> Result<DimensionReport
             let reason = Some(format!("run {by} has published a newer observation, or is about to"));
             return Ok(DimensionReport { reason, ..new(dimension, DayOutcome::Kept) });
         }
-        Outcome::Kept { .. } | Outcome::NeedsConfirmation { .. } => {
+        Outcome::Kept { .. } | Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => {
             return Err(Error::bug("a snapshot is published or superseded"));
         }
     };

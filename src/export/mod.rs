@@ -90,7 +90,7 @@ pub struct Request {
     pub protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub filtered: bool,
-    /// Slices in flight at the same time.
+    /// Slices in flight at the same time; more where it takes more to use every permitted call, unless it is one.
     pub concurrency: usize,
     /// Leave out the days that the lake holds as far as they are asked for.
     pub missing_only: bool,

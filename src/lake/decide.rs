@@ -12,7 +12,7 @@ pub(super) const VANISHED_FREE: usize = 20;
 pub(super) const VANISHED_SHARE: usize = 100;
 
 /// The part of `day` that its files will hold: what was asked for, together with what they hold by now and the gap
-/// between. The observation always is of the whole day, so nothing in it is unknown, and 24 hourly runs make one day.
+/// between. The observation has to be of all of that, so nothing in it is unknown, and 24 hourly runs make one day.
 ///
 /// # Errors
 /// [`crate::error::Kind::Bug`] when nothing of the day was asked for.

@@ -57,6 +57,7 @@ impl Tables {
             rows: page.days.into(),
             drafted: None,
             asked: day.interval(),
+            fetched: day.interval(),
             source: Source::Query,
             availability: None,
             observed_at,

@@ -44,6 +44,7 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
         rows: vec![batch(day, &specs(1), recs)].into(),
         drafted: None,
         asked: day.interval(),
+        fetched: day.interval(),
         source: Source::Jobs,
         availability: None,
         observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),

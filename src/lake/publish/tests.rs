@@ -58,6 +58,7 @@ impl Lab {
             rows: vec![batch(day, &self.specs, recs)].into(),
             drafted: None,
             asked: day.interval(),
+            fetched: day.interval(),
             source: Source::Jobs,
             availability: None,
             observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),
@@ -188,6 +189,30 @@ fn parts_of_a_day_grow_into_the_whole() {
     let again = lab.publish(3, &Observation { asked: half(0), ..lab.seen(DATE, 2, &noon) }).unwrap();
     let Outcome::Unchanged(again) = again else { panic!("a smaller question does not shrink the day") };
     assert_eq!((again.covers, again.files), (whole.covers, whole.files));
+}
+
+/// A day that was fetched in part is not published over one that the lake holds more of by now.
+#[test]
+fn a_part_of_a_day_replaces_no_more_than_it_is() {
+    let lab = Lab::new(1);
+    let hours = |from: i64, to: i64| {
+        let start = day(DATE).start();
+        Interval::new(start + TimeDelta::hours(from), start + TimeDelta::hours(to)).unwrap()
+    };
+    let all: Vec<Rec> = (0..24).map(|n| Rec::new(day(DATE), &format!("c{n}"), n * 3600, (0, 1, n as u32), 1)).collect();
+    let of = |run: i64, asked: Interval, fetched: Interval| {
+        let inside =
+            |rec: &&Rec| (fetched.from().timestamp_micros()..fetched.to().timestamp_micros()).contains(&rec.start);
+        let recs: Vec<Rec> = all.iter().filter(inside).cloned().collect();
+        Observation { asked, fetched, ..lab.seen(DATE, run, &recs) }
+    };
+    lab.published(1, &of(0, hours(8, 9), hours(8, 9)));
+    let narrow = of(1, hours(10, 11), hours(10, 11));
+    assert_eq!(lab.publish(2, &narrow).unwrap(), Outcome::NeedsWhole);
+    assert_eq!(lab.rows(0, DATE), 1, "the day keeps its file");
+    let grown = lab.published(2, &of(1, hours(10, 11), hours(8, 11)));
+    assert_eq!((grown.covers, lab.rows(0, DATE)), (hours(8, 11), 3));
+    assert_eq!(lab.publish(3, &of(2, hours(0, 9), hours(0, 9))).unwrap(), Outcome::NeedsWhole);
 }
 
 #[test]
