@@ -178,10 +178,10 @@ fn fields(tables: &[Table], table: &Table, dice: &mut Dice) -> Vec<(String, Json
             .filter_map(|c| if let Source::Metric(name) = &c.source { Some(name.as_str()) } else { None })
             .collect();
         // Few names often, so that sums overflow.
-        let likely = if dice.one_in(6) { &metrics[..2] } else { &metrics };
+        let likely = if dice.one_in(16) { &metrics[..2] } else { &metrics };
         let name = if dice.one_in(8) { "xNew" } else { dice.pick(likely) };
         put(&mut fields, "name", Json::Text(format!("\"{name}\"")));
-        let value = if dice.one_in(4) { i64::MAX } else { dice.below(9) as i64 };
+        let value = if dice.one_in(3) { i64::MAX } else { dice.below(9) as i64 };
         put(&mut fields, "value", Json::Text(value.to_string()));
     }
     if dice.one_in(6) {

@@ -6,6 +6,9 @@ use super::cell::Cell;
 use super::tree::MetricPlan;
 use convlake::flatten::schema::Fold;
 
+/// The entries of a map, by name.
+type Entries<'r> = Vec<(&'r str, Option<Cell<'r>>)>;
+
 /// The emissions at or below one open row.
 #[derive(Debug)]
 pub(crate) struct Folds<'t, 'r> {
@@ -68,7 +71,7 @@ impl<'t, 'r> Folds<'t, 'r> {
     }
 
     /// The selected columns for what has no column of its own, each with its entries by name; none where there are none.
-    pub(crate) fn maps(&self) -> Vec<(usize, Vec<(&'r str, Option<Cell<'r>>)>)> {
+    pub(crate) fn maps(&self) -> Vec<(usize, Entries<'r>)> {
         let other = self.other.iter().map(|(&name, &value)| (name, fitting(value).map(Cell::Int))).collect();
         let decimals = self.decimals.iter().map(|(&name, &value)| (name, Some(Cell::Double(value)))).collect();
         let texts = self.texts.iter().map(|(&name, &text)| (name, Some(Cell::Text(text)))).collect();

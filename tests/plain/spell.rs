@@ -35,8 +35,8 @@ impl Speller<'_> {
         let snake = self.snake;
         let known = |name: &str| node.fields.get_key_value(name);
         let meant = |name: &str| {
-            let fits = |(known, _): &(&Box<str>, &Field)| snake_case(known) == name;
-            node.fields.iter().find(fits).filter(|_| snake && known(name).is_none())
+            let found = node.fields.iter().find(|(known, _)| snake_case(known) == name);
+            found.filter(|_| snake && known(name).is_none())
         };
         let is_free = |name: &str| object.get(name).is_none_or(Value::is_null);
         let renamed = |name: &str| meant(name).filter(|(known, _)| is_free(known));
