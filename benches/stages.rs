@@ -153,6 +153,7 @@ fn observation(day: Day, rows: DayRows, clock: Clock) -> Observation {
         rows,
         drafted: None,
         asked: day.interval(),
+        fetched: day.interval(),
         source: Source::Files,
         availability: None,
         observed_at: clock.now(),

@@ -31,9 +31,17 @@ pub(super) enum Stop {
     /// Too many bytes for one answer, which began with this id.
     TooLarge { error: Error, id: Option<Box<str>> },
     /// No answer could be read, however often it was asked for.
-    Unreadable { error: Error, number: u32, body: Bytes },
+    Unreadable(Error, Box<Unread>),
     /// No way on.
     Fail(Error),
+}
+
+/// The last answer to a call of which none could be read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// The page that was asked for.
+    pub(super) number: u32,
+    pub(super) body: Bytes,
 }
 
 impl From<Error> for Stop {
@@ -57,9 +65,7 @@ impl Stop {
             Stop::Object(objection, error) => Stop::Object(objection, error.context(place())),
             Stop::Smaller(error) => Stop::Smaller(error.context(place())),
             Stop::TooLarge { error, id } => Stop::TooLarge { error: error.context(place()), id },
-            Stop::Unreadable { error, number, body } => {
-                Stop::Unreadable { error: error.context(place()), number, body }
-            }
+            Stop::Unreadable(error, last) => Stop::Unreadable(error.context(place()), last),
             Stop::Fail(error) => Stop::Fail(error.context(place())),
         }
     }
@@ -167,7 +173,9 @@ impl Chain<'_> {
                 Stop::TooLarge { error, id: first_id(&excerpt.head).map(Box::from) }
             }
             Failure::Final(error) => Stop::Fail(error),
-            Failure::Unreadable { body, reason } => Stop::Unreadable { error: Error::data(reason), number, body },
+            Failure::Unreadable { body, reason } => {
+                Stop::Unreadable(Error::data(reason), Box::new(Unread { number, body }))
+            }
             Failure::Rejected(rejection) => {
                 // The cursor has died, or the job.
                 let dead = match (self.protocol, rejection.status.as_u16()) {

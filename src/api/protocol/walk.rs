@@ -4,7 +4,7 @@ use chrono::{SubsecRound, TimeDelta};
 use tokio::sync::mpsc::Sender;
 use tracing::Instrument;
 
-use super::chain::{Chain, Received, Said, Stop, TooLarge};
+use super::chain::{Chain, Received, Said, Stop, TooLarge, Unread};
 use super::numbered::{self, Pages};
 use super::{Source, cursor, jobs, page, query};
 use crate::api::limits::Objection;
@@ -99,7 +99,8 @@ async fn walk(
         };
         match stop {
             Stop::Fail(error) => return Err(error),
-            Stop::Unreadable { error, number, body } => {
+            Stop::Unreadable(error, last) => {
+                let Unread { number, body } = *last;
                 let (chain, reason) = (walk.chain.ordinal, error.to_string());
                 walk.chain.send(Delivery::Refused { chain, number, body, reason }).await?;
                 return Err(error);
