@@ -10,4 +10,5 @@ mod common;
 mod forms;
 mod rules;
 mod source;
+mod totals;
 mod world;

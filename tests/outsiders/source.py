@@ -3,7 +3,8 @@
 SCRIPTS.json maps a client id to its script; many runs use one server at the same time, each with a client id of its own.
 A script is {"answers": {KEY: [[STATUS, BODY, HEADERS?], ...]}, "secret": ..., "form": bool}. KEY is the number of the
 page that a request asks for, whatever the protocol calls it ("1" when it names none); "*" stands for every other page.
-The answers of a key are given one after the other, the last of them for ever. HEADERS is optional.
+The answers of a key are given one after the other, the last of them for ever. HEADERS is optional. With a "day", a query
+for other days finds nothing.
 
 Every request is a line of CALLS.jsonl: {"client", "method", "path", "query", "body"}. Prints the port it listens on.
 """
@@ -26,6 +27,7 @@ class Script:
         self.answers = script["answers"]
         self.secret = script.get("secret", "the secret")
         self.form = script.get("form", False)
+        self.day = script.get("day")
         self.available = script.get("available", "2026-01-01T00:00:00Z")
         self.given = {}
         self.lock = threading.Lock()
@@ -45,6 +47,14 @@ def page_asked_for(body):
         return str(body["pageCursor"])
     paging = body.get("paging") or {}
     return str(paging.get("pageNumber") or body.get("pageNumber") or 1)
+
+
+def leaves_out(body, day):
+    """Whether a query's range has nothing of a day."""
+    first, _, last = body.get("interval", "/").partition("/")
+    first = first or body.get("startTime") or body.get("dateFrom")
+    last = last or body.get("endTime") or body.get("dateTo")
+    return day is not None and not first[:10] <= day < last
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -108,8 +118,12 @@ class Handler(BaseHTTPRequestHandler):
         self.note(client, url, text)
         if client is None:
             return self.send_json(401, {"code": "bad.credentials", "message": "Invalid login credentials."})
+        script = self.server.scripts[client]
         if url.path == QUERY:
-            return self.send(*self.server.scripts[client].answer(page_asked_for(json.loads(text))))
+            body = json.loads(text)
+            if leaves_out(body, script.day):
+                return self.send_json(200, {"entities": [], "conversations": []})
+            return self.send(*script.answer(page_asked_for(body)))
         if url.path == JOBS:
             return self.send_json(202, {"jobId": "job-1"})
         return self.send_json(404, {"code": "not.found", "message": "no such path"})

@@ -27,6 +27,8 @@ pub(crate) type Answer = (u16, String, Value);
 pub(crate) struct Script {
     pub(crate) answers: BTreeMap<String, Vec<Answer>>,
     pub(crate) form_login_only: bool,
+    /// The only day that has anything, if others may be asked for.
+    pub(crate) day: Option<&'static str>,
 }
 
 impl Script {
@@ -37,7 +39,7 @@ impl Script {
     }
 
     fn json(&self) -> Value {
-        json!({ "answers": self.answers, "form": self.form_login_only })
+        json!({ "answers": self.answers, "form": self.form_login_only, "day": self.day })
     }
 }
 

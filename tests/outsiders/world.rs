@@ -20,6 +20,8 @@ pub(crate) enum Protocol {
 pub(crate) const PROTOCOLS: [Protocol; 4] = [Protocol::Query, Protocol::Jobs, Protocol::Cursor, Protocol::Page];
 /// Records of a whole page: what convlake asks for by `query`, and by `page` with `--page-size 100`.
 pub(crate) const WHOLE: usize = 100;
+/// Pages behind the last one that have answers of their own.
+pub(crate) const BEHIND: usize = 6;
 /// The day of all records, and the day after.
 pub(crate) const DAY: [&str; 2] = ["2025-03-04", "2025-03-05"];
 
@@ -137,9 +139,9 @@ impl World {
 
     /// The source's own answers.
     pub(crate) fn script(&self) -> Script {
-        let script =
-            (1..=self.pages.len()).fold(Script::default(), |script, page| script.then(page, 200, self.page(page)));
-        script.then("*", 200, self.page(self.pages.len() + 1))
+        let last = self.pages.len() + BEHIND;
+        let script = (1..=last).fold(Script::default(), |script, page| script.then(page, 200, self.page(page)));
+        script.then("*", 200, self.page(last + 1))
     }
 }
 
