@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod first_minute;
 mod forms;
 mod rules;
 mod source;
