@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cases;
 mod first_minute;
 mod forms;
 mod rules;
