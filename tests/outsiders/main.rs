@@ -10,6 +10,7 @@ mod common;
 mod cases;
 mod first_minute;
 mod forms;
+mod merge;
 mod rules;
 mod source;
 mod totals;
