@@ -14,4 +14,5 @@ mod merge;
 mod rules;
 mod source;
 mod totals;
+mod tutorials;
 mod world;
