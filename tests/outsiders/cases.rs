@@ -224,7 +224,7 @@ fn utf16() {
 
 #[test]
 fn what_is_no_page() {
-    refused("zip", &["zip", "unzip"]);
+    refused("zip", &["zip", "pack"]);
     refused("csv", &["csv", "json"]);
     refused("yaml", &["yaml", "json"]);
     refused("eventbridge", &["eventbridge"]);
