@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::common::convlake::{Convlake, Run};
@@ -17,7 +19,7 @@ const WRONG: &str = "a-secret-that-is-wrong";
 fn source() -> Source {
     let world = World::new(Protocol::Query, &[100, 50]);
     let nothing = Script::default().then("*", 200, json!({ "conversations": [], "totalHits": 0 }));
-    let down = Script::default().then("*", 500, json!({ "message": "out of order" }));
+    let down = Script::default().then("*", 500, json!({ "message": "out of order for token-of-down" }));
     Source::of(&BTreeMap::from([
         (CLIENT.to_owned(), world.script()),
         ("nothing".to_owned(), nothing),
@@ -76,8 +78,10 @@ impl Newcomer {
         for part in says {
             assert!(run.stderr.contains(part), "no {part:?} in: {}", run.stderr);
         }
-        for secret in [SECRET, WRONG] {
-            assert!(!run.stderr.contains(secret) && !run.stdout.contains(secret), "a secret: {}", run.stderr);
+        let mut secrets = vec![SECRET.to_owned(), WRONG.to_owned(), "token-of-".to_owned()];
+        secrets.extend([SECRET, WRONG].map(|secret| STANDARD.encode(format!("{CLIENT}:{secret}"))));
+        for secret in secrets {
+            assert!(!run.stderr.contains(&secret) && !run.stdout.contains(&secret), "a secret: {}", run.stderr);
         }
         assert!(!self.convlake.path("lake/_convlake/lake.json").exists(), "a failed run binds the folder");
         run
@@ -115,7 +119,7 @@ fn the_first_minute() {
     // The client is not known where it is asked for, as in another region.
     let elsewhere = Source::of(&BTreeMap::new());
     user.right(&source).set("CONVLAKE_BASE_URL", elsewhere.url());
-    has_no_statistics(&user.fails(&[], 77, &["region"]));
+    has_no_statistics(&user.fails(&[], 77, &["127.0.0.1"]));
     // The secret is not the client's.
     user.right(&source).set("GENESYSCLOUD_OAUTHCLIENT_SECRET", WRONG);
     has_no_statistics(&user.fails(&[], 77, &["GENESYSCLOUD_OAUTHCLIENT_SECRET"]));
@@ -133,7 +137,7 @@ fn what_failed_can_be_asked_otherwise() {
     let mut user = Newcomer::new();
     user.right(&source).set("GENESYSCLOUD_OAUTHCLIENT_ID", "down");
     let queue = "00000000-0000-4000-8000-00000000aaaa";
-    user.fails(&["--queue", queue, "--tables", "conversations", "--retry-for", "1s"], 69, &[]);
+    user.fails(&["--queue", queue, "--tables", "conversations", "--retry-for", "1s"], 69, &["out of order"]);
     user.right(&source);
     user.works(&[]);
 }

@@ -10,6 +10,7 @@ mod common;
 mod cases;
 mod first_minute;
 mod forms;
+mod inputs;
 mod merge;
 mod rules;
 mod source;

@@ -12,8 +12,8 @@ use crate::common::convlake::Convlake;
 use crate::common::{duckdb, each, table, write};
 
 const ORDERS: usize = 200;
-const FILES: usize = 6;
-const TABLES: &str = "conversations,participants,sessions,metrics,participant_attributes";
+const FILES: usize = 5;
+const TABLES: &str = "conversations,segments,metrics";
 
 /// Numbers that a seed decides.
 struct Random(u64);
@@ -55,7 +55,7 @@ struct Version {
 fn version(random: &mut Random, number: usize, age: usize) -> Version {
     let id = format!("00000000-0000-4000-8000-{number:012}");
     // Every fifth conversation moves to another day with its versions.
-    let day = if number.is_multiple_of(5) { 4 + (number + age) % 3 } else { 4 + number % 3 };
+    let day = if number.is_multiple_of(5) { 4 + (number + age) % 2 } else { 4 + number % 2 };
     let start = format!("2025-03-{day:02}T10:{:02}:00.000Z", number % 60);
     // Where the latest time stands differs from version to version; every seventh conversation has versions as old as
     // each other.

@@ -104,8 +104,9 @@ class Handler(BaseHTTPRequestHandler):
         self.note(name, url, "header" if in_header else "form")
         script = self.server.scripts.get(name)
         if script is None or secret != script.secret or (script.form and in_header):
-            self.send_json(400, {"error": "invalid_client", "description": "client not found: " + name,
-                                 "error_description": "client not found: " + name})
+            # Some servers say all that they were told.
+            said = "client not found: %s with %s by %s" % (name, secret, self.headers.get("Authorization", "a form"))
+            self.send_json(400, {"error": "invalid_client", "description": said, "error_description": said})
         else:
             self.send_json(200, {"access_token": "token-of-" + name, "token_type": "bearer", "expires_in": 86400})
 

@@ -167,7 +167,10 @@ fn script_ids(script: &Value) -> BTreeSet<String> {
     rows(script, |record| json!({ "id": record["conversationId"] }))
 }
 
-const FIRST_ROWS: [(&str, fn(&Row)); 24] = [
+/// What a row promises, by its number.
+type Promise = (&'static str, fn(&Row<'_>));
+
+const FIRST_ROWS: [Promise; 24] = [
     ("1.1", |row| {
         row.run_shown("c-1-1").ended(0);
     }),
@@ -342,7 +345,7 @@ const FIRST_ROWS: [(&str, fn(&Row)); 24] = [
     }),
 ];
 
-const SECOND_ROWS: [(&str, fn(&Row)); 19] = [
+const SECOND_ROWS: [Promise; 19] = [
     ("2.1", |row| {
         row.run_shown("c-2-1").ended(0);
         row.run_in("c-2-1", &row.range(), &[("GENESYS_CLIENT_ID", "")]).ended(78).says("GENESYS_CLIENT_ID").hints();
@@ -497,7 +500,7 @@ fn every_row_of_the_second_tutorial() {
     check(SECOND, "2.", &SECOND_ROWS);
 }
 
-fn check(tutorial: Tutorial, prefix: &str, rows: &[(&str, fn(&Row))]) {
+fn check(tutorial: Tutorial, prefix: &str, rows: &[Promise]) {
     let page = read(&tests_dir("../docs/tutorials.md"));
     let numbered = page.lines().filter(|line| line.starts_with(&format!("| {prefix}")));
     let texts: BTreeMap<&str, &str> =
