@@ -135,7 +135,7 @@ fn client(number: usize) -> String {
 }
 
 fn args(protocol: &str, lake: &Path) -> Vec<String> {
-    let mut args = vec!["export", "--from", DAY[0], "--to", DAY[1], "--tables", "conversations", "--retry-for", "2m"];
+    let mut args = vec!["export", "--from", DAY[0], "--to", DAY[1], "--tables", "conversations", "--retry-for", "20s"];
     args.extend(["--protocol", protocol]);
     if protocol == "page" {
         args.extend(["--page-size", "100"]);
@@ -173,7 +173,8 @@ fn faults(cell: &Cell, expected: &Outcome, run: &Run, read: &BTreeSet<String>, l
         Outcome::Refused | Outcome::Contradicted => refused,
         Outcome::Ended(count) => ended(0, count),
         Outcome::Short(count) => ended(0, count),
-        Outcome::RefusedOrWithout(count) => refused || ended(0, count),
+        Outcome::RefusedOrWithout(count) => refused || ended(0, count) || ended(0, all),
+        Outcome::RefusedOrDown => refused || ended(69, 0),
     };
     if !right {
         faults.push(format!("exit {:?} with {} of {all} conversations", run.code, read.len()));

@@ -20,8 +20,10 @@ pub(crate) enum Outcome {
     Ended(usize),
     /// The same, but less than the source told: fetched twice, published as dirty and warned of.
     Short(usize),
-    /// As refused, or with the records of the other pages.
+    /// As refused, or with the records of the other pages, or with everything.
     RefusedOrWithout(usize),
+    /// As refused, or with exit code 69: the page of a gateway, and no answer of the source.
+    RefusedOrDown,
 }
 
 /// What an answer is.
@@ -37,11 +39,12 @@ enum Form {
 
 /// What has to become of an export of `world` whose answer to the question for page `at` is `body`, for ever or once.
 pub(crate) fn outcome(world: &World, at: usize, body: &str, for_ever: bool) -> Outcome {
-    use Outcome::{Ended, Refused, RefusedOrWithout, Short, Whole, WholeOrRefused};
+    use Outcome::{Ended, Refused, RefusedOrDown, RefusedOrWithout, Short, Whole, WholeOrRefused};
     let before: usize = world.pages[..at - 1].iter().sum();
     let own = world.pages.get(at - 1).copied().unwrap_or_default();
     let after = world.total() - before - own;
     match form(world.protocol, at, body) {
+        Form::Nothing if for_ever && body.starts_with('<') => RefusedOrDown,
         Form::Nothing if for_ever => Refused,
         Form::Nothing => Whole,
         // Records are there, and the chain may end with them where the page says so.
@@ -110,13 +113,15 @@ fn form(protocol: Protocol, at: usize, body: &str) -> Form {
         Some(_) => return Form::Nothing,
     };
     let unknown = page.keys().any(|key| !known(protocol).contains(&key.as_str()));
-    if unknown && !(empty && protocol != Protocol::Query) {
+    // Members of other protocols beside a total of 0 are no contradiction.
+    let foreign = page.contains_key("aggregations");
+    if unknown && (protocol == Protocol::Query || !empty && !foreign) {
         return Form::Nothing;
     }
     let end = match protocol {
         Protocol::Query => at > 1 || told(protocol, &page) == 0,
         Protocol::Jobs if has_more(cursor) => return if empty { Form::EmptyOrNothing } else { Form::Nothing },
-        Protocol::Jobs => empty || list.is_none(),
+        Protocol::Jobs => empty || list.is_none() && !unknown,
         Protocol::Cursor if has_more(cursor) => return if empty { Form::Empty } else { Form::Nothing },
         Protocol::Cursor => empty || page.get("totalRecords").and_then(Value::as_u64) == Some(0),
         Protocol::Page => match page.get("paging") {
