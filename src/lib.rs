@@ -77,6 +77,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod secrets;
 pub mod time;
 
 pub mod plan;

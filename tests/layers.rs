@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part may use, bottom up. `main` sees what it needs to start a command.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("memory", &[]),
+    ("secrets", &[]),
     ("time", &["error"]),
     ("plan", &["error", "time"]),
     ("flatten", &["error", "time"]),
-    ("api", &["error", "memory", "time", "plan"]),
-    ("lake", &["error", "memory", "time", "plan", "flatten"]),
+    ("api", &["error", "memory", "secrets", "time", "plan"]),
+    ("lake", &["error", "memory", "secrets", "time", "plan", "flatten"]),
     ("simulator", &["error", "time", "api"]),
     ("export", &["error", "memory", "time", "plan", "flatten", "api", "lake"]),
     ("cli", &["error", "time", "plan", "flatten", "api", "lake", "simulator", "export"]),

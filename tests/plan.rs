@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use common::org::{at, ids, range};
 use common::receipts::ledger;
 use common::through;
 use convlake::api::transport::{Request as HttpRequest, Response, Transport, TransportError};
 use convlake::api::{Api, CALLS_PER_MINUTE};
-use convlake::export::{self, Expectation, Report};
+use convlake::export::{self, Basis, Expectation, Report};
 use convlake::plan::{Matching, Protocol, ProtocolChoice, windows};
 use convlake::simulator::{Simulator, SimulatorSettings, WorldSettings};
-use convlake::time::Clock;
+use convlake::time::{Clock, Interval};
 use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -57,9 +58,10 @@ async fn year(protocol: Protocol) -> Year {
 
     let settings = through::settings(&simulator);
     let probing = Api::new(settings.clone(), simulator.transport(), clock);
-    let choice = ProtocolChoice::One(protocol);
-    let expected =
-        export::probe(&windows(&asked.into(), Matching::Start), choice, &settings.wanted, &probing).await.unwrap();
+    let plan = windows(&asked.into(), Matching::Start);
+    let terms = through::terms(&probing, ProtocolChoice::One(protocol), None);
+    let volume = export::probe(&plan, &terms, &probing).await.unwrap();
+    let expected = export::estimate(&plan, &terms, &volume);
     // The probe's calls are in the API's minute; the export's are measured in minutes of their own.
     tokio::time::sleep(Duration::from_secs(600)).await;
 
@@ -135,4 +137,76 @@ async fn a_year_by_pages_is_13_windows_with_the_planned_calls() {
     year.assert_as_planned();
     assert!(year.report.totals.out_of_window > 0, "an inclusive end brings the first instant of the next window");
     year.assert_not_dirty();
+}
+
+/// What an export announced and the calls that it made.
+struct Announced {
+    expected: Expectation,
+    made: u64,
+}
+
+impl Announced {
+    /// Exports `days` days from 2025-01-01 on into `lake`.
+    async fn by(choice: ProtocolChoice, days: i64, simulator: &Simulator, lake: &TempDir, clock: Clock) -> Announced {
+        let heard: Arc<Mutex<Option<Expectation>>> = Arc::default();
+        let watch = Arc::clone(&heard);
+        let watch: export::Watch = Arc::new(move |event| {
+            if let export::Event::Expected(expected) = event {
+                *watch.lock().unwrap() = Some(expected.clone());
+            }
+        });
+        let source: (_, Arc<dyn Transport>) = (through::settings(simulator), simulator.transport());
+        let tables = [TABLE.to_owned()];
+        let (asked, watched) = (first_days(days), (clock, watch));
+        let report = through::export_watched(choice, source, asked, lake.path(), Some(&tables), watched).await;
+        assert_eq!(report.totals.exit, 0, "{:?}", report.errors);
+        let expected = heard.lock().unwrap().take().expect("an export announces its calls");
+        Announced { expected, made: report.totals.calls }
+    }
+}
+
+fn first_days(days: i64) -> Interval {
+    let from = at("2025-01-01");
+    Interval::new(from, from + TimeDelta::days(days)).unwrap()
+}
+
+/// Within a fifth of `made`, or one call.
+fn assert_close(expected: u64, made: u64, what: &str) {
+    assert!(expected.abs_diff(made) * 5 <= made.max(5), "{what}: announced {expected}, made {made}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_are_announced_are_made_by_every_protocol_on_every_range() {
+    use ProtocolChoice::{Auto, One};
+    let clock = Clock::starting_at(at("2025-08-01"));
+    for choice in [Auto, One(Protocol::Jobs), One(Protocol::Query), One(Protocol::Cursor), One(Protocol::Page)] {
+        for days in [2, 9, 45, 200] {
+            let world = WorldSettings { conversations_per_day: 60, brief: true, ..Default::default() };
+            let simulator = Simulator::new(SimulatorSettings { world, ..Default::default() }, clock);
+            let (lake, place) = (TempDir::new().unwrap(), format!("{choice}, {days} days"));
+            let first = Announced::by(choice, days, &simulator, &lake, clock).await;
+            assert_eq!(first.expected.basis, Basis::Unknown, "{place}");
+            let range = first.expected.calls..=first.expected.calls_max.unwrap();
+            assert!(range.contains(&first.made), "{place}: announced {range:?}, made {}", first.made);
+            let again = Announced::by(choice, days, &simulator, &lake, clock).await;
+            if choice == One(Protocol::Cursor) {
+                assert_eq!(again.expected.basis, Basis::Unknown, "{place}: the source chooses the size of its pages");
+            } else {
+                assert_eq!(again.expected.basis, Basis::History, "{place}");
+                assert_close(again.expected.calls, again.made, &format!("{place}, from the lake"));
+            }
+
+            // Jobs are counted by query.
+            let probed = if choice == One(Protocol::Jobs) { Auto } else { choice };
+            let api = Api::new(through::settings(&simulator), simulator.transport(), clock);
+            let plan = windows(&first_days(days).into(), Matching::Start);
+            let availability = api.availability().await.unwrap();
+            let volume = export::probe(&plan, &through::terms(&api, probed, Some(availability)), &api).await.unwrap();
+            let expected = export::estimate(&plan, &through::terms(&api, choice, Some(availability)), &volume);
+            // An inclusive end counts the first conversation of the next window as well.
+            let counted = expected.conversations.unwrap();
+            assert!(counted.abs_diff(60 * days as u64) <= plan.len() as u64, "{place}: {counted}");
+            assert_close(expected.calls, first.made, &format!("{place}, probed"));
+        }
+    }
 }

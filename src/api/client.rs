@@ -14,8 +14,9 @@ use super::settings::ApiSettings;
 use super::stats::{Counters, Stats};
 use super::token::{Token, TokenSource};
 use super::transport::{Excerpt, Outlined, Request, Response, Transport, TransportError};
-use super::verdict::{Cause, Rejection, Trouble, Verdict, date, judge, refused};
+use super::verdict::{Cause, Refusal, Rejection, Trouble, Verdict, date, judge, refused};
 use crate::error::{Error, Result};
+use crate::secrets::Secrets;
 use crate::time::{Clock, Timestamp};
 
 /// Answers in a row that came too late after which fewer records are asked for.
@@ -118,7 +119,7 @@ pub(crate) enum Misread {
     /// It is not what was asked for.
     Odd(String),
     /// It is a refusal in disguise.
-    Refusal(Rejection),
+    Refusal(Refusal),
 }
 
 /// Why a call did not succeed.
@@ -164,6 +165,8 @@ pub(crate) struct Client {
     clock: Clock,
     settings: Arc<ApiSettings>,
     token: TokenSource,
+    /// What this client has sent and must not show.
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) pace: Pace,
     pub(crate) policy: Policy,
     counters: Counters,
@@ -171,10 +174,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(settings: Arc<ApiSettings>, transport: Arc<dyn Transport>, clock: Clock) -> Client {
-        let token = TokenSource::new(settings.endpoint.clone(), settings.credentials.clone(), settings.auth);
+        let secrets = Arc::<Secrets>::default();
+        let (endpoint, credentials) = (settings.endpoint.clone(), settings.credentials.clone());
+        let token = TokenSource::new(endpoint, credentials, settings.auth, Arc::clone(&secrets));
         let pace = Pace::new(settings.rate_limit.unwrap_or(CALLS_PER_MINUTE));
         let policy = Policy::new(settings.retry_for, settings.deadline, settings.seed);
-        Client { transport, clock, settings, token, pace, policy, counters: Counters::default() }
+        Client { transport, clock, settings, token, secrets, pace, policy, counters: Counters::default() }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -198,8 +203,8 @@ impl Client {
                 self.counters.retry();
             }
             let Attempt { outcome, token, permit } = self.attempt(call, &tries).await?;
-            let (verdict, unreadable) = match judge(outcome, self.now()) {
-                Verdict::Accept(response) => match interpret(response, &read) {
+            let (verdict, unreadable) = match judge(outcome, &self.secrets, self.now()) {
+                Verdict::Accept(response) => match interpret(response, &self.secrets, &read) {
                     Reading::Done(value) => {
                         token.served();
                         self.policy.earn();
@@ -234,7 +239,8 @@ impl Client {
             if let Some(body) = unreadable
                 && !tries.reads_left()
             {
-                return Err(Failure::Unreadable { body, reason: trouble.what });
+                let body = self.secrets.cover(&body).map_or(body, Bytes::from);
+                return Err(Failure::Unreadable { body, reason: trouble.what.into() });
             }
             slow = if trouble.cause == Cause::Slow { slow + 1 } else { 0 };
             if call.can_shrink && slow >= SLOW_ANSWERS_MAX {
@@ -318,16 +324,17 @@ enum Reading<T> {
     Misread(Verdict, Option<Bytes>),
 }
 
-fn interpret<T>(response: Response, read: impl Fn(&Answer) -> Result<T, Misread>) -> Reading<T> {
-    let again = |what: String| Verdict::Again(Trouble { cause: Cause::Unreadable, what, asked: None });
+fn interpret<T>(response: Response, secrets: &Secrets, read: impl Fn(&Answer) -> Result<T, Misread>) -> Reading<T> {
+    let again =
+        |what: &str| Verdict::Again(Trouble { cause: Cause::Unreadable, what: secrets.tell(what), asked: None });
     if is_html(&response) {
-        return Reading::Misread(again("a proxy or portal answered in place of the API".to_owned()), None);
+        return Reading::Misread(again("a proxy or portal answered in place of the API"), None);
     }
     let answer = Answer { date: date(response.headers()), body: response.into_body() };
     match read(&answer) {
         Ok(value) => Reading::Done(value),
-        Err(Misread::Refusal(rejection)) => Reading::Misread(refused(rejection, None), None),
-        Err(Misread::Odd(what)) => Reading::Misread(again(what), Some(answer.body)),
+        Err(Misread::Refusal(refusal)) => Reading::Misread(refused(refusal.told(secrets), None), None),
+        Err(Misread::Odd(what)) => Reading::Misread(again(&what), Some(answer.body)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::secrets::Secrets;
+
 /// Longest piece of foreign text that a message of ours quotes, in characters.
 const QUOTE_CHARS_MAX: usize = 300;
 
@@ -38,6 +40,14 @@ impl Complaint {
         }
     }
 
+    /// The same without our secrets, which a server may send back.
+    #[must_use]
+    pub fn told(self, secrets: &Secrets) -> Complaint {
+        let tell = |text: Option<String>| text.map(|text| secrets.tell(&text).into());
+        let Complaint { status, code, message, context_id } = self;
+        Complaint { status, code: tell(code), message: tell(message), context_id: tell(context_id) }
+    }
+
     /// Whether anything was said.
     pub fn is_empty(&self) -> bool {
         self.code.is_none() && self.message.is_none()
@@ -53,16 +63,31 @@ impl std::fmt::Display for Complaint {
     }
 }
 
-/// Foreign text made fit for a message: one line, no control characters, of bounded length.
+/// Foreign text made fit for a message: one line, no control characters, of bounded length. A secret in it is never cut,
+/// so that it can be found: a word that does not fit is left out whole.
 pub fn quote(text: &str) -> String {
     let clean = text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
     let mut line = clean.collect::<Vec<_>>().join(" ");
-    line.retain(|c| !matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'));
+    line.retain(is_plain);
     if let Some((end, _)) = line.char_indices().nth(QUOTE_CHARS_MAX) {
+        let is_between = line[end..].starts_with(' ');
         line.truncate(end);
+        if let Some(word) = line.rfind(' ').filter(|_| !is_between) {
+            line.truncate(word + 1);
+        }
         line.push('…');
     }
     line
+}
+
+/// Whether a terminal shows the character and does nothing else.
+pub fn is_plain(c: char) -> bool {
+    let invisible = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    );
+    !c.is_control() && !invisible
 }
 
 /// A text that is not empty; a number is taken as it is written.
@@ -104,6 +129,9 @@ mod tests {
     #[test]
     fn quotes_are_bounded() {
         assert_eq!(quote(&"ä".repeat(1000)).chars().count(), QUOTE_CHARS_MAX + 1);
+        assert_eq!(quote(&format!("{} {}", "a".repeat(290), "b".repeat(20))), format!("{} …", "a".repeat(290)));
+        assert_eq!(quote(&"ab ".repeat(200)).chars().count(), QUOTE_CHARS_MAX + 1);
+        assert_eq!(quote("a\u{202e}b\u{feff}c\r\u{9b}d"), "abc d");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Dimension {
     /// sends fewer when it allows fewer.
     size: u32,
     /// What the client's role needs; some lists are open to every client.
-    permission: Option<&'static str>,
+    pub permission: Option<&'static str>,
 }
 
 /// How a list goes on.

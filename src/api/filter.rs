@@ -72,6 +72,12 @@ impl Filters {
         self
     }
 
+    /// The selection as flags of the command line say it.
+    pub fn flags(&self) -> Vec<String> {
+        let selected = self.selected().map(|d| format!("{} {}", d.flag, d.values.join(",")));
+        selected.chain(self.raw.is_some().then(|| "--filter FILE".to_owned())).collect()
+    }
+
     /// The members that a request of `protocol` carries for this selection; none when there is none.
     ///
     /// # Errors

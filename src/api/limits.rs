@@ -127,10 +127,12 @@ impl Limits {
 mod tests {
     use super::*;
     use crate::api::complaint::Complaint;
+    use crate::api::verdict::Refusal;
+    use crate::secrets::Secrets;
 
     fn objection(message: &str) -> Option<Objection> {
         let complaint = Complaint { message: Some(message.to_owned()), ..Complaint::default() };
-        Objection::of(&Rejection::new(StatusCode::BAD_REQUEST, complaint))
+        Objection::of(&Refusal::new(StatusCode::BAD_REQUEST, complaint).told(&Secrets::default()))
     }
 
     #[test]

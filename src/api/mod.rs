@@ -12,6 +12,7 @@ pub mod http;
 pub mod page;
 pub mod region;
 pub mod transport;
+pub mod vocabulary;
 
 mod client;
 mod limits;
@@ -39,7 +40,7 @@ pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
 pub use page::{Delivery, Page};
 pub use protocol::Fetched;
 pub use region::{DEFAULT_REGION, Endpoint};
-pub use settings::{ApiSettings, JOB_CEILING, RETRY_FOR, Wanted};
-pub use source::{AVAILABILITY_LAG, Api};
+pub use settings::{ApiSettings, JOB_CEILING, RETRY_FOR, Wanted, calls_per_minute};
+pub use source::{AVAILABILITY_LAG, Api, Probed};
 pub use stats::Stats;
 pub use token::{AuthStyle, Credentials};

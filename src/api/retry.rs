@@ -165,7 +165,7 @@ impl Tries<'_> {
             _ if self.unreadable >= TRIES_UNREADABLE => return Err(down(what())),
             _ if trouble.cause == Cause::Throttled && over => return Err(late(what())),
             _ if trouble.cause == Cause::Throttled => {}
-            _ if state.down => return Err(down(trouble.what.clone())),
+            _ if state.down => return Err(down(trouble.what.to_string())),
             _ if over => {
                 state.down = state.served.is_none_or(|served| served <= since);
                 return Err(down(what()));
@@ -197,10 +197,11 @@ fn wait(failed: u32, trouble: &Trouble, retry_for: Duration, strained: bool, jit
 mod tests {
     use super::*;
     use crate::error::Kind;
+    use crate::secrets::Told;
 
     #[test]
     fn waits_double_from_two_seconds_to_thirty() {
-        let trouble = Trouble { cause: Cause::Busy, what: String::new(), asked: None };
+        let trouble = Trouble { cause: Cause::Busy, what: Told::default(), asked: None };
         let waits = |jitter: f64, retry_for: u64| -> Vec<f64> {
             (1..8).map(|n| wait(n, &trouble, Duration::from_secs(retry_for), false, jitter).as_secs_f64()).collect()
         };
@@ -219,7 +220,7 @@ mod tests {
     async fn a_source_that_stays_down_is_given_up_within_the_bound() {
         let policy = Policy::new(Duration::from_secs(300), None, Some(1));
         let mut tries = policy.tries(None);
-        let trouble = Trouble { cause: Cause::Busy, what: "503".to_owned(), asked: None };
+        let trouble = Trouble { cause: Cause::Busy, what: Told::default(), asked: None };
         let start = Instant::now();
         let error = loop {
             match tries.next(&trouble) {
@@ -236,7 +237,7 @@ mod tests {
     async fn a_wait_that_does_not_fit_is_refused_at_once() {
         let asked = |seconds| Trouble {
             cause: Cause::Throttled,
-            what: "429".to_owned(),
+            what: Told::default(),
             asked: Some(Duration::from_secs(seconds)),
         };
         let policy = Policy::new(Duration::from_secs(300), Some(Instant::now() + Duration::from_secs(60)), Some(1));
@@ -248,7 +249,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_spent_budget_slows_retries_down() {
         let policy = Policy::new(Duration::from_secs(300), None, Some(1));
-        let trouble = Trouble { cause: Cause::Busy, what: "500".to_owned(), asked: None };
+        let trouble = Trouble { cause: Cause::Busy, what: Told::default(), asked: None };
         let first = |policy: &Policy| policy.tries(None).next(&trouble).unwrap();
         for _ in 0..BUDGET_MAX as usize {
             assert!(first(&policy) <= Duration::from_millis(2500));

@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::filter::Filters;
+use super::pace::{CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
 use super::region::Endpoint;
 use super::token::{AuthStyle, Credentials};
+use super::vocabulary::corrected;
 use crate::error::{Error, Result};
-use crate::plan::Protocol;
+use crate::plan::{Protocol, ProtocolChoice};
 
 /// How long one call is retried when nothing else is said.
 pub const RETRY_FOR: Duration = Duration::from_secs(300);
@@ -20,6 +22,8 @@ const GRANULARITIES: [&str; 4] = ["hour", "day", "week", "month"];
 const CURSOR_METRICS: [&str; 5] = ["handleDuration", "talkDuration", "waitDuration", "holdDuration", "wrapupDuration"];
 const PAGE_METRICS: [&str; 3] = ["offerRate", "offerAnswerRate", "talkRate"];
 const PAGE_GROUP_BY: [&str; 1] = ["queueId"];
+/// What the tutorials' APIs group by, as far as they say.
+const DIMENSIONS: [&str; 2] = ["queueId", "userId"];
 
 /// Which conversations and what of them, in whatever protocol. Needs neither a source nor credentials.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,22 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The same with every word as the API spells it. Metrics and dimensions are the source's own, so that of those only
+    /// what is almost a known name is taken for a mistake.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for a word that cannot be right, naming the flag and what was probably meant.
+    pub fn spelled(mut self) -> Result<Wanted> {
+        self.filters = self.filters.spelled()?;
+        let known = [CURSOR_METRICS.as_slice(), &PAGE_METRICS].concat();
+        let metrics = self.metrics.iter_mut().flatten().map(|word| ("--metrics", word, known.as_slice()));
+        let dimensions = self.group_by.iter_mut().flatten().map(|word| ("--group-by", word, DIMENSIONS.as_slice()));
+        for (flag, word, known) in metrics.chain(dimensions) {
+            *word = corrected(flag, word, known)?;
+        }
+        Ok(self)
+    }
+
     /// Whether `protocol` can say this.
     ///
     /// # Errors
@@ -130,6 +150,14 @@ impl ApiSettings {
             max_calls: None,
             seed: None,
         }
+    }
+}
+
+/// Calls that may be made in a minute when nothing is said.
+pub fn calls_per_minute(choice: ProtocolChoice) -> u32 {
+    match choice {
+        ProtocolChoice::One(Protocol::Page) => CALLS_PER_MINUTE_PAGE,
+        _ => CALLS_PER_MINUTE,
     }
 }
 

@@ -7,24 +7,33 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::client::{Answer, Call, Client, Failure, Misread};
-use super::complaint::text;
+use super::complaint::{quote, text};
 use super::dimension::{self, Dimension, Listing};
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
 use super::protocol::{self, Fetched, JOBS_MAX, JOBS_PATH, Source};
-use super::settings::ApiSettings;
+use super::settings::{ApiSettings, Wanted, calls_per_minute};
 use super::stats::Stats;
 use super::transport::Transport;
 use crate::error::{Context, Result};
 use crate::memory::Memory;
-use crate::plan::{Protocol, Slice};
+use crate::plan::{Protocol, ProtocolChoice, Slice};
 use crate::time::{Clock, Timestamp, parse_timestamp};
 
 const ORGANIZATION_PATH: &str = "/api/v2/organizations/me";
 /// How far behind the present jobs are taken to be complete when the API does not say.
 pub const AVAILABILITY_LAG: TimeDelta = TimeDelta::hours(24);
-/// Calls that a job costs beside its results: submission, a few looks at its state, deletion.
-const JOB_CALLS: u64 = 5;
+/// Calls that a job costs beside its results: its submission and a few looks at its state. Its deletion is not counted.
+const JOB_CALLS: u64 = 4;
+
+/// What the API says about a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// How many conversations it has; page protocol: about how many.
+    pub records: u64,
+    /// Conversations on a page where the source chooses that, once it is known.
+    pub page_size: Option<u32>,
+}
 
 /// A source of conversations. Clones share the token, the pace and everything learnt.
 #[derive(Clone)]
@@ -36,8 +45,16 @@ impl Api {
     /// A source that calls through `transport`. Makes no call.
     pub fn new(settings: ApiSettings, transport: Arc<dyn Transport>, clock: Clock) -> Api {
         let settings = Arc::new(settings);
-        let client = Client::new(Arc::clone(&settings), transport, clock);
+        let client = Arc::new(Client::new(Arc::clone(&settings), transport, clock));
         Api { source: Arc::new(Source::new(client, settings)) }
+    }
+
+    /// The same source, asked for something else: token, pace and counts are shared.
+    #[must_use]
+    pub fn asking(&self, wanted: Wanted) -> Api {
+        let Source { client, settings, .. } = self.source.as_ref();
+        let settings = Arc::new(ApiSettings { wanted, ..settings.as_ref().clone() });
+        Api { source: Arc::new(Source::new(Arc::clone(client), settings)) }
     }
 
     /// Pages `slice` to its end and delivers into `tx` as pages arrive; the chains of the slice are numbered from
@@ -57,20 +74,23 @@ impl Api {
         protocol::fetch(&self.source, slice, chain_base, memory, tx).await
     }
 
-    /// How many conversations (page protocol: about how many) the API says the slice has, for one call.
+    /// What the API says about the slice, for one call.
     ///
     /// # Errors
     /// Like [`Api::fetch`]; [`crate::error::Kind::Usage`] for jobs, which cannot be counted without being run.
-    pub async fn probe(&self, slice: &Slice) -> Result<u64> {
+    pub async fn probe(&self, slice: &Slice) -> Result<Probed> {
         self.prepare(slice.protocol)?;
-        let Some(call) = protocol::probe(&self.source, slice)? else { return Ok(0) };
+        let Some(call) = protocol::probe(&self.source, slice)? else { return Ok(Probed::default()) };
         let read = |answer: &Answer| {
             let envelope = protocol::read_page(answer)?;
             let stated = match slice.protocol {
                 Protocol::Page => envelope.paging.and_then(|paging| paging.page_count),
                 _ => envelope.total_hits.or(envelope.total_records),
             };
-            Ok(stated.unwrap_or(envelope.records.len() as u64))
+            let on_page = envelope.records.len();
+            let is_full = slice.protocol == Protocol::Cursor && envelope.next_page_cursor.is_some();
+            let page_size = u32::try_from(on_page).ok().filter(|size| is_full && *size > 0);
+            Ok(Probed { records: stated.unwrap_or(on_page as u64), page_size })
         };
         let probed = self.source.client.call(&call, read).await.map_err(Failure::into_error);
         probed.context(|| slice.to_string())
@@ -128,7 +148,8 @@ impl Api {
     pub async fn organization(&self) -> Result<Option<String>> {
         let call = Call::get(ORGANIZATION_PATH).aside().permission_optional();
         match self.source.client.call(&call, |answer| object_text(answer, "id")).await {
-            Ok(id) => Ok(id),
+            // It is kept in the lake, and named when another one comes.
+            Ok(id) => Ok(id.map(|id| self.source.client.secrets.tell(&quote(&id)).into())),
             Err(Failure::Rejected(rejection)) => {
                 tracing::debug!("the organization is not told: {rejection}");
                 Ok(None)
@@ -144,6 +165,16 @@ impl Api {
     /// about the others.
     pub async fn list(&self, dimension: &Dimension) -> Result<Listing> {
         dimension::list(&self.source.client, dimension).await
+    }
+
+    /// Which conversations are asked for, and how many at a time.
+    pub fn wanted(&self) -> &Wanted {
+        &self.source.settings.wanted
+    }
+
+    /// Calls that may be made in a minute, as far as the settings say.
+    pub fn calls_per_minute(&self, choice: ProtocolChoice) -> u32 {
+        self.source.settings.rate_limit.unwrap_or(calls_per_minute(choice))
     }
 
     /// What was asked of the source so far.

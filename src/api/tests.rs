@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::testing::{Asked, CANARY, Reply, Scripted, api, fetch, records, settings, slice, today};
 use super::transport::Fault;
-use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Wanted};
+use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Probed, Wanted};
 use crate::error::{Error, Kind};
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
 
@@ -409,20 +409,20 @@ mod asides {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn probes_ask_for_one_record() {
+    async fn probes_ask_for_one_record_where_the_size_of_a_page_is_ours_to_choose() {
         let scripted = Scripted::in_turn(vec![
             Reply::json(json!({"conversations": [{}], "totalHits": 70})),
-            Reply::json(json!({"entities": [{}], "totalRecords": 80, "nextPageCursor": "c"})),
+            Reply::json(json!({"entities": [{}, {}], "totalRecords": 80, "nextPageCursor": "c"})),
             Reply::json(json!({"entities": [{}], "paging": {"pageCount": 90}})),
         ]);
         let api = api(&scripted, settings());
-        for (protocol, records) in [(Query, 70), (Cursor, 80), (Page, 90)] {
-            assert_eq!(api.probe(&slice(protocol, 7)).await.unwrap(), records);
+        for (protocol, records, page_size) in [(Query, 70, None), (Cursor, 80, Some(2)), (Page, 90, None)] {
+            assert_eq!(api.probe(&slice(protocol, 7)).await.unwrap(), Probed { records, page_size });
         }
         assert_eq!(api.probe(&slice(Jobs, 7)).await.unwrap_err().kind(), Kind::Usage);
         let asked = scripted.asked();
         assert_eq!(asked[0].body["paging"], json!({"pageSize": 1, "pageNumber": 1}));
-        assert_eq!((&asked[1].body["pageSize"], &asked[2].body["size"]), (&json!(1), &json!(1)));
+        assert_eq!((asked[1].body.get("pageSize"), &asked[2].body["size"]), (None, &json!(1)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::stats::Counters;
 use super::transport::{Request, Response, Transport};
 use super::verdict::{Cause, Rejection, Trouble, Verdict, judge};
 use crate::error::{Error, Result};
+use crate::secrets::Secrets;
 use crate::time::Clock;
 
 /// Life of a token that does not state a sensible one.
@@ -37,6 +38,8 @@ const UNUSED_REFUSED_MAX: u32 = 2;
 pub struct Credentials {
     id: String,
     secret: String,
+    /// Where they were set, for people.
+    origin: Option<String>,
 }
 
 impl Credentials {
@@ -45,16 +48,28 @@ impl Credentials {
     /// # Errors
     /// [`crate::error::Kind::Config`] when one is empty.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Result<Credentials> {
-        let credentials = Credentials { id: id.into().trim().to_owned(), secret: secret.into().trim().to_owned() };
+        let (id, secret) = (id.into().trim().to_owned(), secret.into().trim().to_owned());
+        let credentials = Credentials { id, secret, origin: None };
         if credentials.id.is_empty() || credentials.secret.is_empty() {
             return Err(Error::config("the OAuth client's id or secret is empty"));
         }
         Ok(credentials)
     }
 
+    /// The same, with where they were set: what to correct when they are refused.
+    #[must_use]
+    pub fn set_by(self, origin: impl Into<String>) -> Credentials {
+        Credentials { origin: Some(origin.into()), ..self }
+    }
+
     /// The client's id; it is no secret, but it is the operator's.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Both, as a `Basic` header has them.
+    fn basic(&self) -> String {
+        BASE64_STANDARD.encode(format!("{}:{}", self.id, self.secret))
     }
 }
 
@@ -100,6 +115,8 @@ pub(crate) struct TokenSource {
     endpoint: Endpoint,
     credentials: Credentials,
     style: AuthStyle,
+    /// Where the credentials and every token are kept that were sent.
+    secrets: Arc<Secrets>,
     /// Held while a token is fetched: whoever else needs one waits for the same.
     held: Mutex<Held>,
 }
@@ -114,8 +131,15 @@ struct Held {
 }
 
 impl TokenSource {
-    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials, style: AuthStyle) -> TokenSource {
-        TokenSource { endpoint, credentials, style, held: Mutex::default() }
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        style: AuthStyle,
+        secrets: Arc<Secrets>,
+    ) -> TokenSource {
+        secrets.keep(&credentials.secret);
+        secrets.keep(&credentials.basic());
+        TokenSource { endpoint, credentials, style, secrets, held: Mutex::default() }
     }
 
     /// The token of the moment.
@@ -185,15 +209,15 @@ impl TokenSource {
         loop {
             counters.token_request();
             let outcome = policy.within(transport.send(self.request()?)).await?;
-            let trouble = match judge(outcome, clock.now()) {
-                Verdict::Accept(response) => match read(&response) {
+            let trouble = match judge(outcome, &self.secrets, clock.now()) {
+                Verdict::Accept(response) => match self.read(&response) {
                     Some(token) => {
                         policy.earn();
                         return Ok(token);
                     }
                     None => {
-                        let what =
-                            "the login's answer holds no access token: a proxy or portal may have answered".to_owned();
+                        let what = "the login's answer holds no access token: a proxy or portal may have answered";
+                        let what = self.secrets.tell(what);
                         Trouble { cause: Cause::Unreadable, what, asked: None }
                     }
                 },
@@ -221,7 +245,8 @@ impl TokenSource {
     fn denied(&self, rejection: &Rejection) -> Error {
         Error::access(format!("the login refused the OAuth client: {rejection}"))
             .hint(format!(
-                "check id and secret, that the client has the client-credentials grant, and that it belongs to {}",
+                "check id and secret{}, that the client has the client-credentials grant, and that it belongs to {}",
+                self.credentials.origin.as_ref().map_or(String::new(), |origin| format!(" ({origin})")),
                 self.endpoint.describe()
             ))
             .context(self.place())
@@ -239,8 +264,8 @@ impl TokenSource {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         match self.style {
             AuthStyle::Basic => {
-                let pair = BASE64_STANDARD.encode(format!("{}:{}", self.credentials.id, self.credentials.secret));
-                headers.insert(header::AUTHORIZATION, secret_header(&format!("Basic {pair}"))?);
+                let basic = format!("Basic {}", self.credentials.basic());
+                headers.insert(header::AUTHORIZATION, secret_header(&basic)?);
             }
             AuthStyle::Body => {
                 form.append_pair("client_id", &self.credentials.id);
@@ -250,6 +275,21 @@ impl TokenSource {
         *request.body_mut() = Bytes::from(form.finish());
         Ok(request)
     }
+
+    /// The header and the life of the token that the login's answer holds.
+    fn read(&self, response: &Response) -> Option<(HeaderValue, Duration)> {
+        let answer: Value = serde_json::from_slice(response.body()).ok()?;
+        let token = answer.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty())?;
+        self.secrets.keep(token);
+        let stated = answer.get("expires_in").and_then(text).and_then(|t| t.trim().parse::<f64>().ok());
+        let life = match stated {
+            Some(seconds) if seconds > 0.0 => {
+                Duration::try_from_secs_f64(seconds).map_or(LIFE_MAX, |life| life.min(LIFE_MAX))
+            }
+            _ => LIFE_UNSTATED,
+        };
+        Some((secret_header(&format!("Bearer {token}")).ok()?, life))
+    }
 }
 
 fn secret_header(text: &str) -> Result<HeaderValue> {
@@ -258,18 +298,4 @@ fn secret_header(text: &str) -> Result<HeaderValue> {
         HeaderValue::from_str(text).map_err(|_| Error::access("the token or the credentials hold odd characters"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// The header and the life of the token that the login's answer holds.
-fn read(response: &Response) -> Option<(HeaderValue, Duration)> {
-    let answer: Value = serde_json::from_slice(response.body()).ok()?;
-    let token = answer.get("access_token").and_then(Value::as_str).filter(|t| !t.is_empty())?;
-    let stated = answer.get("expires_in").and_then(text).and_then(|t| t.trim().parse::<f64>().ok());
-    let life = match stated {
-        Some(seconds) if seconds > 0.0 => {
-            Duration::try_from_secs_f64(seconds).map_or(LIFE_MAX, |life| life.min(LIFE_MAX))
-        }
-        _ => LIFE_UNSTATED,
-    };
-    Some((secret_header(&format!("Bearer {token}")).ok()?, life))
 }

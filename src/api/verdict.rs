@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::complaint::{Complaint, quote};
 use super::transport::{Excerpt, Fault, Response, TransportError};
 use crate::error::Error;
+use crate::secrets::{Secrets, Told};
 use crate::time::Timestamp;
 
 /// The permission that every analytics call needs, and where it is given.
@@ -18,6 +19,25 @@ const PERMISSION_HINT: &str =
 /// What the tutorials call the same.
 const SCOPES_HINT: &str = "; in the words of the cursor and page documents the scopes analytics:conversation:details:view, \
      analytics:conversation:summary:view, analytics:conversation:view, analytics:report:view";
+
+/// What is wrong with a question that the API refuses, as far as its status says.
+const PLACE_HINT: &str =
+    "nothing answers there: check the region or --base-url, and whether --protocol fits this source";
+const PROTOCOL_HINT: &str = "check that --protocol fits this source: query and jobs (or auto) are for Genesys Cloud, cursor \
+     and page for sources of their shape";
+const FILTER_HINT: &str = "check the filters: --queue, --user and the like want ids that this source has, and --filter its \
+     own form; plan shows them";
+const METRICS_HINT: &str = "check --metrics, --group-by and --granularity against what this source knows";
+/// Words of refusals that tell what they are about, and what to do; the first that is said counts.
+const TOPICS: [(&str, &str); 7] = [
+    ("filter", FILTER_HINT),
+    ("predicate", FILTER_HINT),
+    ("dimension", FILTER_HINT),
+    ("entities", FILTER_HINT),
+    ("metric", METRICS_HINT),
+    ("groupby", METRICS_HINT),
+    ("granularity", METRICS_HINT),
+];
 
 /// What is wrong with an answer that may be right the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +59,58 @@ pub(crate) enum Cause {
 pub(crate) struct Trouble {
     pub(crate) cause: Cause,
     /// What happened, for people.
-    pub(crate) what: String,
+    pub(crate) what: Told,
     /// The wait that the answer asks for.
     pub(crate) asked: Option<Duration>,
 }
 
-/// A request that the API understood and refused.
+/// A refusal as it came: nothing of it is fit to be shown.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    complaint: Complaint,
+    correlation: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, complaint: Complaint) -> Refusal {
+        Refusal { status, complaint, correlation: None }
+    }
+
+    /// The same without our secrets.
+    pub(crate) fn told(self, secrets: &Secrets) -> Rejection {
+        let correlation = self.correlation.map(|id| secrets.tell(&id));
+        Rejection { status: self.status, complaint: self.complaint.told(secrets), correlation }
+    }
+}
+
+/// A request that the API understood and refused. Fit to be shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejection {
     pub(crate) status: StatusCode,
     pub(crate) complaint: Complaint,
-    correlation: Option<String>,
+    correlation: Option<Told>,
 }
 
 impl Rejection {
-    pub(crate) fn new(status: StatusCode, complaint: Complaint) -> Rejection {
-        Rejection { status, complaint, correlation: None }
+    /// What it says, for people.
+    fn what(&self) -> Told {
+        // Its parts are told already.
+        Secrets::default().tell(&self.to_string())
     }
 
     /// The error when nobody knows what else to do.
     pub(crate) fn into_error(self) -> Error {
+        let said = self.complaint.to_string().to_lowercase();
+        let hint = match self.status.as_u16() {
+            404 | 405 | 410 => PLACE_HINT,
+            _ => TOPICS.iter().find(|(word, _)| said.contains(word)).map_or(PROTOCOL_HINT, |(_, hint)| hint),
+        };
+        self.into_bare_error().hint(hint)
+    }
+
+    /// The same for those that know what else to do.
+    pub(crate) fn into_bare_error(self) -> Error {
         Error::data(self.to_string())
     }
 
@@ -88,7 +140,7 @@ pub(crate) enum Verdict {
     /// To be asked again.
     Again(Trouble),
     /// More than one answer can carry: to be asked for less.
-    TooLarge(String, Excerpt),
+    TooLarge(Told, Excerpt),
     /// 403: a permission is missing.
     Forbidden(Rejection),
     /// Any other 4xx.
@@ -97,40 +149,41 @@ pub(crate) enum Verdict {
     Stop(Error),
 }
 
-/// Judges the outcome of one try; `now` stands in for a missing `Date`.
-pub(crate) fn judge(outcome: Result<Response, TransportError>, now: Timestamp) -> Verdict {
+/// Judges the outcome of one try; `now` stands in for a missing `Date`. What it says is without `secrets`.
+pub(crate) fn judge(outcome: Result<Response, TransportError>, secrets: &Secrets, now: Timestamp) -> Verdict {
     match outcome {
-        Ok(response) => judge_response(response, now),
-        Err(TransportError { fault, excerpt, message }) => match fault {
-            Fault::Tls => Verdict::Stop(
-                Error::unavailable(message)
-                    .hint("check the system's certificates, SSL_CERT_FILE, the clock and the proxy"),
-            ),
-            Fault::TooLarge => Verdict::TooLarge(message, excerpt),
-            Fault::Timeout => Verdict::Again(Trouble { cause: Cause::Slow, what: message, asked: None }),
-            Fault::Connect | Fault::Body => {
-                Verdict::Again(Trouble { cause: Cause::Connection, what: message, asked: None })
+        Ok(response) => judge_response(response, secrets, now),
+        Err(TransportError { fault, excerpt, message }) => {
+            let what = secrets.tell(&message);
+            match fault {
+                Fault::Tls => Verdict::Stop(
+                    Error::unavailable(what)
+                        .hint("check the system's certificates, SSL_CERT_FILE, the clock and the proxy"),
+                ),
+                Fault::TooLarge => Verdict::TooLarge(what, excerpt),
+                Fault::Timeout => Verdict::Again(Trouble { cause: Cause::Slow, what, asked: None }),
+                Fault::Connect | Fault::Body => Verdict::Again(Trouble { cause: Cause::Connection, what, asked: None }),
             }
-        },
+        }
     }
 }
 
-fn judge_response(response: Response, now: Timestamp) -> Verdict {
+fn judge_response(response: Response, secrets: &Secrets, now: Timestamp) -> Verdict {
     let status = response.status();
     if status.is_success() {
         return Verdict::Accept(response);
     }
     if status.is_redirection() {
-        return Verdict::Stop(redirected(&response));
+        return Verdict::Stop(redirected(&response, secrets));
     }
     let correlation = response.headers().get("inin-correlation-id").and_then(|id| id.to_str().ok()).map(quote);
-    let rejection = Rejection { status, complaint: Complaint::of_body(response.body()), correlation };
-    refused(rejection, retry_after(response.headers(), now))
+    let refusal = Refusal { status, complaint: Complaint::of_body(response.body()), correlation };
+    refused(refusal.told(secrets), retry_after(response.headers(), now))
 }
 
 /// Judges a refusal, whether it came as a status or inside an answer that claims success.
 pub(crate) fn refused(rejection: Rejection, asked: Option<Duration>) -> Verdict {
-    let again = |cause| Verdict::Again(Trouble { cause, what: rejection.to_string(), asked });
+    let again = |cause| Verdict::Again(Trouble { cause, what: rejection.what(), asked });
     match rejection.status.as_u16() {
         401 => Verdict::Renew(rejection),
         403 => Verdict::Forbidden(rejection),
@@ -138,7 +191,7 @@ pub(crate) fn refused(rejection: Rejection, asked: Option<Duration>) -> Verdict 
             Error::config("the proxy wants to be authenticated").hint("put its credentials into HTTPS_PROXY"),
         ),
         425 => again(Cause::Busy),
-        413 => Verdict::TooLarge(rejection.to_string(), Excerpt::default()),
+        413 => Verdict::TooLarge(rejection.what(), Excerpt::default()),
         429 => again(Cause::Throttled),
         408 | 504 => again(Cause::Slow),
         500.. => again(Cause::Busy),
@@ -147,16 +200,16 @@ pub(crate) fn refused(rejection: Rejection, asked: Option<Duration>) -> Verdict 
 }
 
 /// The error object of an answer that claims success, as the refusal that it is.
-pub(crate) fn disguised(complaint: Complaint) -> Option<Rejection> {
+pub(crate) fn disguised(complaint: Complaint) -> Option<Refusal> {
     let status = complaint.status.and_then(|s| StatusCode::from_u16(s).ok()).filter(|s| s.as_u16() >= 400)?;
-    Some(Rejection::new(status, complaint))
+    Some(Refusal::new(status, complaint))
 }
 
 /// The host alone is named: the rest of the target may hold anything.
-fn redirected(response: &Response) -> Error {
+fn redirected(response: &Response, secrets: &Secrets) -> Error {
     let target = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
     let host = target.and_then(|l| url::Url::parse(l).ok()).and_then(|u| u.host_str().map(str::to_owned));
-    let host = host.map(|h| format!(" to host `{}`", quote(&h))).unwrap_or_default();
+    let host = host.map(|h| format!(" to host `{}`", secrets.tell(&quote(&h)))).unwrap_or_default();
     Error::config(format!(
         "the API answered {} with a redirect{host}, which is never followed",
         response.status().as_u16()
@@ -203,7 +256,7 @@ mod tests {
     fn status(status: u16, body: &str) -> Verdict {
         let mut response = Response::new(Bytes::from(body.to_owned()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        judge(Ok(response), now())
+        judge(Ok(response), &Secrets::default(), now())
     }
 
     #[test]
@@ -265,7 +318,9 @@ mod tests {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::FOUND;
         response.headers_mut().insert("location", "https://portal.example/login?user=hunter2".parse().unwrap());
-        let Verdict::Stop(error) = judge(Ok(response), now()) else { panic!("redirects end the call") };
+        let Verdict::Stop(error) = judge(Ok(response), &Secrets::default(), now()) else {
+            panic!("redirects end the call")
+        };
         assert_eq!(error.kind(), Kind::Config);
         assert!(error.to_string().contains("`portal.example`") && !error.to_string().contains("hunter2"));
     }

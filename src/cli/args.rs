@@ -56,14 +56,14 @@ pub(super) struct RequestArgs {
     /// How the source is paged
     #[arg(long, env = "CONVLAKE_PROTOCOL", value_enum, default_value = "auto")]
     pub(super) protocol: ProtocolArg,
-    /// Only conversations of this queue (repeatable)
-    #[arg(long = "queue", env = "CONVLAKE_QUEUE", value_name = "ID", value_delimiter = ',')]
+    /// Only conversations of this queue, by id or name (repeatable)
+    #[arg(long = "queue", env = "CONVLAKE_QUEUE", value_name = "ID|NAME", value_delimiter = ',')]
     pub(super) queues: Vec<String>,
-    /// Only conversations of this user (repeatable) [env also: GENESYS_CLOUD_USER_ID]
-    #[arg(long = "user", env = "CONVLAKE_USER", value_name = "ID", value_delimiter = ',')]
+    /// Only conversations of this user, by id or name (repeatable) [env also: GENESYS_CLOUD_USER_ID, in its family]
+    #[arg(long = "user", env = "CONVLAKE_USER", value_name = "ID|NAME", value_delimiter = ',')]
     pub(super) users: Vec<String>,
-    /// Only conversations that asked for this skill (repeatable)
-    #[arg(long = "skill", env = "CONVLAKE_SKILL", value_name = "ID", value_delimiter = ',')]
+    /// Only conversations that asked for this skill, by id or name (repeatable)
+    #[arg(long = "skill", env = "CONVLAKE_SKILL", value_name = "ID|NAME", value_delimiter = ',')]
     pub(super) skills: Vec<String>,
     /// Only this media type: voice, chat, email, message, callback, … (repeatable)
     #[arg(long = "media-type", env = "CONVLAKE_MEDIA_TYPE", value_name = "TYPE", value_delimiter = ',')]
@@ -71,12 +71,15 @@ pub(super) struct RequestArgs {
     /// Only this direction: inbound or outbound (repeatable)
     #[arg(long = "direction", env = "CONVLAKE_DIRECTION", value_name = "DIRECTION", value_delimiter = ',')]
     pub(super) directions: Vec<String>,
-    /// Only conversations of this division (repeatable)
-    #[arg(long = "division", env = "CONVLAKE_DIVISION", value_name = "ID", value_delimiter = ',')]
+    /// Only conversations of this division, by id or name (repeatable)
+    #[arg(long = "division", env = "CONVLAKE_DIVISION", value_name = "ID|NAME", value_delimiter = ',')]
     pub(super) divisions: Vec<String>,
     /// A JSON file with filters in the protocol's own form, added to the others
     #[arg(long, env = "CONVLAKE_FILTER", value_name = "FILE")]
     pub(super) filter: Option<PathBuf>,
+    /// Take filters as they are written: media types and directions that convlake does not know, and any text as an id
+    #[arg(long = "allow-unknown")]
+    pub(super) allow_unknown: bool,
     /// Metrics to ask for (cursor and page)
     #[arg(long, env = "CONVLAKE_METRICS", value_name = "NAME", value_delimiter = ',')]
     pub(super) metrics: Vec<String>,
@@ -174,6 +177,9 @@ pub(super) struct LakeArgs {
     /// Write what the run did to this file, as JSON, whatever the outcome
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// Show one conversation of the run at the end, with its id
+    #[arg(long, env = "CONVLAKE_SAMPLE")]
+    pub(super) sample: bool,
 }
 
 impl LakeArgs {
@@ -188,6 +194,7 @@ impl LakeArgs {
             max_bad: MAX_BAD_PERCENT,
             allow_vanished: false,
             report: None,
+            sample: false,
         }
     }
 }

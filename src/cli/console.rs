@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::LogFormat;
+use super::text::escaped;
 use crate::error::{Error, Result};
 
 /// The terminal of one command.
@@ -46,13 +47,13 @@ impl Console {
     /// Says something to the person at stderr, unless they asked for quiet.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            self.stderr(line);
+            self.talk(line);
         }
     }
 
     /// Says something that must be heard.
     pub fn warn(&self, line: &str) {
-        self.stderr(&format!("warning: {line}"));
+        self.talk(&format!("warning: {line}"));
     }
 
     /// Says how it ended badly: the error and its hint.
@@ -62,9 +63,9 @@ impl Console {
 
     /// The same for an error that was written down.
     pub(super) fn error_text(&self, message: &str, hint: Option<&str>) {
-        self.stderr(&format!("error: {message}"));
+        self.talk(&format!("error: {message}"));
         if let Some(hint) = hint {
-            self.stderr(&format!("hint: {hint}"));
+            self.talk(&format!("hint: {hint}"));
         }
     }
 
@@ -98,6 +99,11 @@ impl Console {
             LogFormat::Text => builder.with_target(false).try_init(),
             LogFormat::Json => builder.json().try_init(),
         };
+    }
+
+    /// What is said may quote others, down to the id of a conversation: none of it reaches the terminal as a command.
+    fn talk(&self, line: &str) {
+        self.stderr(&escaped(line.as_bytes()));
     }
 
     fn stderr(&self, line: &str) {

@@ -34,7 +34,7 @@ pub(super) async fn run(
     let (settings, inputs, means) =
         begun.map_err(|error| outcome::refused("convert", &args.lake, None, clock, error, console))?;
     let report = export::convert(settings, inputs, means, stop).await;
-    let code = outcome::conclude(&report, args.lake.report.as_deref(), console)?;
+    let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)
 }

@@ -12,7 +12,12 @@ struct Family {
     region: Option<&'static str>,
     id: &'static str,
     secret: &'static str,
+    /// Whose conversations are wanted.
+    user: Option<&'static str>,
 }
+
+/// Belongs to one family, and counts with no other.
+const USER: &str = "GENESYS_CLOUD_USER_ID";
 
 /// In the order in which they are looked for: Genesys' own names, then those of its two tutorials.
 const FAMILIES: [Family; 3] = [
@@ -20,9 +25,15 @@ const FAMILIES: [Family; 3] = [
         region: Some("GENESYSCLOUD_REGION"),
         id: "GENESYSCLOUD_OAUTHCLIENT_ID",
         secret: "GENESYSCLOUD_OAUTHCLIENT_SECRET",
+        user: None,
     },
-    Family { region: Some("GENESYS_CLOUD_ENV"), id: "GENESYS_CLOUD_CLIENT_ID", secret: "GENESYS_CLOUD_CLIENT_SECRET" },
-    Family { region: None, id: "GENESYS_CLIENT_ID", secret: "GENESYS_CLIENT_SECRET" },
+    Family {
+        region: Some("GENESYS_CLOUD_ENV"),
+        id: "GENESYS_CLOUD_CLIENT_ID",
+        secret: "GENESYS_CLOUD_CLIENT_SECRET",
+        user: Some(USER),
+    },
+    Family { region: None, id: "GENESYS_CLIENT_ID", secret: "GENESYS_CLIENT_SECRET", user: None },
 ];
 
 /// What was found, and the region that stood beside it.
@@ -62,11 +73,21 @@ impl Environment {
         set.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The user whose conversations are wanted: a setting of the second family, and only read with it.
+    /// The user whose conversations are wanted: a setting of one family, and only read with it.
     pub(super) fn user(&self) -> Option<&str> {
-        let first = &FAMILIES[0];
-        let other_family = self.get(first.id).is_some() || self.get(first.secret).is_some();
-        self.get("GENESYS_CLOUD_USER_ID").filter(|_| !other_family)
+        self.get(self.family()?.user?)
+    }
+
+    /// What is to be said when a user is named beside credentials of another family, or without any.
+    pub(super) fn unused_user(&self) -> Option<String> {
+        self.get(USER).filter(|_| self.user().is_none())?;
+        let family = FAMILIES.iter().find(|family| family.user == Some(USER))?;
+        Some(format!("{USER} is set and not used: it counts beside {} only; --user says the same", family.id))
+    }
+
+    /// The first family of which anything is set.
+    fn family(&self) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| self.get(family.id).or(self.get(family.secret)).is_some())
     }
 
     /// Only what `file` says.
@@ -98,14 +119,13 @@ impl Environment {
     /// # Errors
     /// Config: nothing is set, or a family is set by half.
     pub(super) fn credentials(&self) -> Result<Found> {
-        for Family { region, id, secret } in FAMILIES {
-            let found = match (self.get(id), self.get(secret)) {
-                (None, None) => continue,
+        if let Some(Family { region, id, secret, .. }) = self.family() {
+            let credentials = match (self.get(id), self.get(secret)) {
+                (Some(own), Some(hidden)) => Credentials::new(own, hidden)?.set_by(format!("{id} and {secret}")),
                 (Some(_), None) => return Err(half(secret, id)),
-                (None, Some(_)) => return Err(half(id, secret)),
-                (Some(id), Some(secret)) => Credentials::new(id, secret)?,
+                (None, _) => return Err(half(id, secret)),
             };
-            return Ok(Found { credentials: found, region: region.and_then(|r| self.get(r)).map(str::to_owned) });
+            return Ok(Found { credentials, region: region.and_then(|r| self.get(r)).map(str::to_owned) });
         }
         let names: Vec<String> = FAMILIES.iter().map(|f| format!("{} and {}", f.id, f.secret)).collect();
         Err(Error::config("no credentials: the OAuth client's id and secret are not set")
@@ -160,7 +180,16 @@ mod tests {
     fn the_user_belongs_to_its_family() {
         let user = ("GENESYS_CLOUD_USER_ID", "u");
         assert_eq!(environment(&[user, ("GENESYS_CLOUD_CLIENT_ID", "b")]).user(), Some("u"));
-        assert_eq!(environment(&[user, ("GENESYSCLOUD_OAUTHCLIENT_ID", "a")]).user(), None);
+        assert_eq!(environment(&[user, ("GENESYS_CLOUD_CLIENT_ID", "b")]).unused_user(), None);
+        for other in [
+            &[("GENESYSCLOUD_OAUTHCLIENT_ID", "a"), ("GENESYS_CLOUD_CLIENT_ID", "b")][..],
+            &[("GENESYS_CLIENT_SECRET", "c")],
+            &[("GENESYS_CLOUD_ENV", "us-east-1")],
+        ] {
+            let environment = environment(&[&[user], other].concat());
+            assert_eq!(environment.user(), None);
+            assert!(environment.unused_user().unwrap().contains("GENESYS_CLOUD_USER_ID"), "{other:?}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) async fn run(
     let report = export::export(run_settings, request, api, means, stop).await;
     drop(end);
     let served = serving.await.map_err(|e| Error::bug("the simulator died").source(e))?;
-    let code = outcome::conclude(&report, args.report.as_deref(), console)?;
+    let code = outcome::conclude(&report, args.report.as_deref(), false, console)?;
     served?;
     console.data(&format!("{}\n{}", outcome::rows(&report), reading(&args.out)))?;
     Ok(code)

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{LakeArgs, SourceArgs};
-use super::settings::{self, Asking, Connected};
+use super::settings::{self, Connected};
 use super::text::{count, duration, number, table};
 use super::{Console, Environment, lakes, outcome};
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ async fn snapshots(
     let only = args.wanted.only.clone();
     Catalog::dimensions()?.select(Some(&only), &[])?;
     let day = day(args.wanted.date.as_deref(), Day::of(clock.now()))?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &Asking::everything(), env, clock)?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let lake = lakes::open_known_lake(place, env, endpoint.host(), stop.as_mut()).await?;
     let request = DimensionsRequest { lake: lake.store().to_string(), day, only };
     Ok(export::dimensions(request, &api, &lake, clock, stop).await)

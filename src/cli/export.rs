@@ -8,7 +8,7 @@ use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::{Range, RangeArgs};
 use super::settings::{self, Asking, Connected};
 use super::{Console, Environment, lakes, outcome};
-use crate::api::{Api, Endpoint};
+use crate::api::{Api, Endpoint, Filters};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request, Settings};
 use crate::plan::{Matching, ProtocolChoice, windows};
@@ -39,29 +39,34 @@ pub(super) async fn run(
 ) -> Result<u8> {
     let mut stop = pin!(stop);
     let begun = begin(args, console, env, clock, stop.as_mut()).await;
-    let (settings, request, api, means) = begun.map_err(|error| {
+    let (settings, request, api, means, filters) = begun.map_err(|error| {
         let range = args.range.resolve(clock.now()).ok().map(|range| range.asked);
         outcome::refused("export", &args.lake, range, clock, error, console)
     })?;
-    let report = export::export(settings, request, api, means, stop).await;
-    let code = outcome::conclude(&report, args.lake.report.as_deref(), console)?;
+    let mut report = export::export(settings, request, api, means, stop).await;
+    outcome::warn_of_nothing(&mut report, &filters, console);
+    let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)
 }
 
-/// Everything that can be refused before the first call.
+/// Everything that can be refused before the first call for conversations; and the filters, as they were resolved.
 async fn begin(
     args: &ExportArgs,
     console: &Console,
     env: &Environment,
     clock: Clock,
     stop: impl Future<Output = Error>,
-) -> Result<(Settings, Request, Api, Means)> {
+) -> Result<(Settings, Request, Api, Means, Filters)> {
+    let mut stop = pin!(stop);
     let range = args.range.resolve(clock.now())?;
-    let asking = Asking::new(&args.request, env)?;
+    let asking = Asking::new(&args.request, &args.source, env)?;
     let flattener = settings::flattener(&args.lake)?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
-    let settings = settings::run_settings("export", &args.lake, range.notes.clone())?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    let settings = settings::run_settings("export", &args.lake, [&range.notes[..], &asking.notes].concat())?;
+    let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
+    let asking = super::until(stop.as_mut(), lookup).await?;
+    let api = api.asking(asking.wanted.clone());
     let days = announce(&range, &asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
@@ -72,12 +77,13 @@ async fn begin(
         concurrency: args.source.concurrency,
         missing_only: args.missing_only,
     };
-    Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, Some(days)) }))
+    let means = Means { lake, flattener, clock, watch: outcome::watch(console, Some(days)) };
+    Ok((settings, request, api, means, asking.wanted.filters))
 }
 
 /// Says what is about to be asked for; returns its number of days.
 fn announce(range: &Range, asking: &Asking, endpoint: &Endpoint, console: &Console) -> u64 {
-    for note in &range.notes {
+    for note in range.notes.iter().chain(&asking.notes) {
         console.warn(note);
     }
     settings::warn_of_tutorial(asking, endpoint, console);
@@ -92,9 +98,6 @@ fn announce(range: &Range, asking: &Asking, endpoint: &Endpoint, console: &Conso
         asking.describe(),
         asking.protocol,
     ));
-    let expected = export::expect(&windows, asking.protocol, &asking.wanted, range.asked.to());
-    console
-        .say(&format!("at least {}; `convlake plan --probe` counts them", super::text::count(expected.calls, "call")));
     if asking.protocol == ProtocolChoice::Auto {
         console.say("jobs bring the days that the source promises complete, query the fresh ones after them");
     }

@@ -3,6 +3,7 @@
 
 mod args;
 mod console;
+mod costs;
 mod credentials;
 mod lakes;
 mod outcome;
@@ -104,7 +105,7 @@ pub async fn run(
         Command::Quarantine(args) => quarantine::run(args, console, &env, clock, stop).await,
         Command::Forget(args) => forget::run(args, console, &env, clock, stop).await,
         Command::Expire(args) => expire::run(args, console, &env, clock, stop).await,
-        Command::Plan(args) => plan::run(args, console, &env, clock).await.map(|()| 0),
+        Command::Plan(args) => until(stop, plan::run(args, console, &env, clock)).await.map(|()| 0),
         Command::Status(args) => until(stop, status::run(args, console, &env, clock)).await.map(|()| 0),
         Command::Verify(args) => until(stop, verify::run(args, console, &env, clock)).await,
         Command::Files(args) => until(stop, files::run(args, console, &env)).await.map(|()| 0),

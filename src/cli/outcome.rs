@@ -10,10 +10,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::LakeArgs;
-use super::text::{count, duration, number, table};
-use super::{Console, lakes};
+use super::repair::quoted;
+use super::text::{bytes, count, duration, number, table};
+use super::{Console, costs, lakes};
+use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
-use crate::export::{DayOutcome, Event, Report, Watch};
+use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch};
 use crate::plan::due::Reason;
 use crate::time::{Clock, Interval};
 
@@ -21,7 +23,9 @@ use crate::time::{Clock, Interval};
 pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
     let bar = console.progress(days);
     let records = AtomicU64::new(0);
+    let console = console.clone();
     Arc::new(move |event| match event {
+        Event::Expected(expected) => console.say(&costs::calls(expected)),
         Event::Page(n) => {
             let records = records.fetch_add(n, Ordering::Relaxed) + n;
             bar.set_message(format!("{} conversations read", number(records)));
@@ -30,18 +34,38 @@ pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
     })
 }
 
-/// Tells how a run ended and returns its exit code.
-pub(super) fn conclude(report: &Report, to: Option<&Path>, console: &Console) -> Result<u8> {
+/// Tells how a run ended and returns its exit code. `sample` shows one of its conversations.
+pub(super) fn conclude(report: &Report, to: Option<&Path>, sample: bool, console: &Console) -> Result<u8> {
     if let Some(path) = to {
         write(report, path)?;
+    }
+    if let Some(bytes) = report.totals.peak_rss_bytes {
+        tracing::info!("{} MiB of memory at most", bytes >> 20);
     }
     for line in summary(report) {
         console.say(&line);
     }
+    if let Some(sample) = report.sample.as_ref().filter(|_| sample) {
+        console.say(&example(sample));
+    }
     for error in &report.errors {
         console.error_text(&error.message, error.hint.as_deref());
     }
+    if let Some(next) = next(report) {
+        console.say(&format!("next: {next}"));
+    }
     Ok(report.totals.exit)
+}
+
+/// Warns, in the report too, of filters that let nothing through: a value that nothing has looks like that.
+pub(super) fn warn_of_nothing(report: &mut Report, filters: &Filters, console: &Console) {
+    let looked = report.days.iter().any(|day| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged));
+    if filters.is_empty() || !looked || report.totals.conversations > 0 {
+        return;
+    }
+    let warning = format!("nothing at all was found with {}: is it what was meant?", filters.flags().join(" "));
+    console.warn(&warning);
+    report.notes.push(warning);
 }
 
 /// Tells what failed of a command that went on with the rest, and returns its exit code; `some` says whether anything
@@ -96,11 +120,11 @@ fn one_line(report: &Report) -> String {
     .to_string()
 }
 
-/// The tables that were written or found unchanged, with their rows.
+/// The tables that have rows in the days that were written or found unchanged.
 pub(super) fn rows(report: &Report) -> String {
-    let rows: Vec<Vec<String>> =
-        report.totals.rows.iter().map(|(name, rows)| vec![name.clone(), number(*rows)]).collect();
-    table(&["table", "rows"], &rows, &[false, true])
+    let filled = report.totals.rows.iter().filter(|(_, rows)| **rows > 0);
+    let rows: Vec<Vec<String>> = filled.map(|(name, rows)| vec![name.clone(), number(*rows)]).collect();
+    if rows.is_empty() { String::new() } else { table(&["table", "rows"], &rows, &[false, true]) }
 }
 
 fn summary(report: &Report) -> Vec<String> {
@@ -127,9 +151,9 @@ fn summary(report: &Report) -> Vec<String> {
     if totals.calls > 0 {
         parts.push(format!("{} ({})", count(totals.calls, "call"), retries(totals.retries)));
     }
-    let memory = totals.peak_rss_bytes.map_or(String::new(), |bytes| format!(" and {} MiB of memory", bytes >> 20));
-    lines.push(format!("{} in {}{memory}", parts.join(", "), duration(time)));
+    lines.push(format!("{} in {}", parts.join(", "), duration(time)));
     lines.extend(due(report));
+    lines.extend(report.holds.as_ref().map(|holds| holdings(&report.lake, holds)));
     for (n, what) in [
         (totals.duplicates, "delivered again: the later version was kept"),
         (totals.out_of_window, "of days outside of the slice that brought them: left out, their days marked"),
@@ -139,9 +163,6 @@ fn summary(report: &Report) -> Vec<String> {
         if n > 0 {
             lines.push(format!("{} {what}", count(n, "conversation")));
         }
-    }
-    if totals.dirty_left > 0 {
-        lines.push(format!("{} changed as well and left to the next run", count(totals.dirty_left, "day")));
     }
     if let Some(until) = totals.watermark {
         lines.push(format!("complete up to {until:?}, as the source promised"));
@@ -159,15 +180,50 @@ fn summary(report: &Report) -> Vec<String> {
             report.unknown.keys().take(UNKNOWN_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
         ));
     }
-    if let Some(sample) = &report.sample {
-        let end = sample.conversation_end.map_or("not ended".to_owned(), |end| format!("ended {end:?}"));
-        let handled = sample.handle_ms.map_or(String::new(), |ms| format!(", handled {} s", ms / 1000));
-        lines.push(format!(
-            "for example {}: started {:?}, {end}{handled}",
-            sample.conversation_id, sample.conversation_start
-        ));
-    }
     lines
+}
+
+/// What the lake holds now.
+fn holdings(lake: &str, holds: &Holdings) -> String {
+    let Some((first, last)) = holds.first.zip(holds.last) else { return format!("the lake `{lake}` holds no day yet") };
+    let held = format!("the lake `{lake}` holds {}, {first} to {last}", count(holds.days, "day"));
+    format!("{held}, in {}", bytes(holds.bytes))
+}
+
+/// One conversation as the lake has it.
+fn example(sample: &Sample) -> String {
+    let Sample { conversation_id, conversation_start, conversation_end, handle_ms } = sample;
+    let end = conversation_end.map_or("not ended".to_owned(), |end| format!("ended {end:?}"));
+    let handled = handle_ms.map_or(String::new(), |ms| format!(", handled {} s", ms / 1000));
+    format!("for example {conversation_id}: started {conversation_start:?}, {end}{handled}")
+}
+
+/// What to run next: what does the rest when something is left undone, else what shows the lake.
+fn next(report: &Report) -> Option<String> {
+    let days = |outcome| report.days.iter().filter(|day| day.outcome == outcome).count() as u64;
+    let (failed, early) = (days(DayOutcome::Failed), days(DayOutcome::NotAvailable));
+    let changed = report.holds.map_or(0, |holds| holds.dirty);
+    // What the operator has to repair first is in the hint of the error.
+    const AGAIN: [Kind; 5] = [Kind::Partial, Kind::Unavailable, Kind::Later, Kind::Interrupted, Kind::Terminated];
+    if report.totals.exit != 0 {
+        let again = AGAIN.iter().any(|kind| kind.exit_code() == report.totals.exit);
+        let left = [(failed, "failed"), (early, "not available yet")];
+        let left: Vec<String> = left.iter().filter(|(n, _)| *n > 0).map(|(n, what)| left_undone(*n, what)).collect();
+        let left = if left.is_empty() { String::new() } else { format!(" ({})", left.join(", ")) };
+        return again.then(|| format!("run the same command again, it goes on where this run ended{left}"));
+    }
+    let lake = quoted(&report.lake);
+    Some(match (changed, report.command) {
+        (0, _) => format!("convlake status {lake}"),
+        (n, "convert") => format!("convlake status {lake}, which names {}", left_undone(n, "that changed since")),
+        (n, _) => {
+            format!("convlake sync with the same options, for {}", left_undone(n, "that changed at the source since"))
+        }
+    })
+}
+
+fn left_undone(days: u64, what: &str) -> String {
+    format!("{} {what}", count(days, "day"))
 }
 
 /// Why the days of a sync were worked on.

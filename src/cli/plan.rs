@@ -4,16 +4,16 @@ use clap::{Args, ValueEnum};
 
 use super::args::{RequestArgs, SourceArgs};
 use super::range::RangeArgs;
-use super::settings::{self, Asking};
+use super::settings::{self, Asking, Connected};
 use super::text::{count, number, table};
-use super::{Console, Environment};
-use crate::api::{CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE};
+use super::{Console, Environment, costs};
+use crate::api::{AVAILABILITY_LAG, calls_per_minute};
 use crate::error::{Error, Result};
-use crate::export::{Expectation, expect, probe};
-use crate::plan::{Matching, Protocol, ProtocolChoice, windows};
+use crate::export::{Basis, Expectation, Terms, Volume, estimate, probe};
+use crate::plan::{Matching, ProtocolChoice, windows};
 use crate::time::{Clock, Timestamp};
 
-/// Show windows, slices and expected calls, without any call
+/// Show windows, slices and expected calls, without any call but those that look up names in filters
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
@@ -40,41 +40,57 @@ enum Format {
 
 pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
     let range = args.range.resolve(clock.now())?;
-    let asking = Asking::new(&args.request, env)?;
-    for note in &range.notes {
+    let mut asking = Asking::new(&args.request, &args.source, env)?;
+    for note in range.notes.iter().chain(&asking.notes) {
         console.warn(note);
     }
+    let mut source = None;
+    if args.probe || asking.first_name().is_some() {
+        let connected = settings::connect(&args.source, env, clock);
+        let Connected { api, .. } =
+            connected.map_err(|error| if args.probe { error } else { unasked(&asking, &error) })?;
+        asking = asking.resolved(&api, async { Ok(None) }).await?;
+        source = args.probe.then(|| api.asking(asking.wanted.clone()));
+    }
     let plan = windows(&range.asked.into(), Matching::Start);
-    let mut expected = if args.probe {
-        let api = settings::connect(&args.source, &asking, env, clock)?.api;
-        probe(&plan, asking.protocol, &asking.wanted, &api).await?
+    let mut terms = terms(&asking, &args.source, clock);
+    let volume = if let Some(api) = source {
+        if asking.protocol == ProtocolChoice::Auto {
+            terms.availability = Some(api.availability().await?);
+        }
+        probe(&plan, &terms, &api).await?
     } else {
-        expect(&plan, asking.protocol, &asking.wanted, clock.now())
+        Volume::default()
     };
-    expected.minutes = minutes(expected.calls, args.source.rate_limit.unwrap_or(rate_limit(asking.protocol)));
+    let expected = estimate(&plan, &terms, &volume);
     match args.format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&expected);
             console.data(&text.map_err(|e| Error::bug("the plan cannot be written").source(e))?)
         }
-        Format::Table => console.data(&show(&expected, &asking, range.asked.days().count(), args.probe)),
+        Format::Table => console.data(&show(&expected, &asking, range.asked.days().count())),
     }
 }
 
-/// Calls a minute when none are said.
-fn rate_limit(protocol: ProtocolChoice) -> u32 {
-    match protocol {
-        ProtocolChoice::One(Protocol::Page) => CALLS_PER_MINUTE_PAGE,
-        _ => CALLS_PER_MINUTE,
+/// The error of a name for which there is nobody to ask.
+fn unasked(asking: &Asking, error: &Error) -> Error {
+    let (flag, name) = asking.first_name().unwrap_or_default();
+    let why = Error::usage(format!("{flag} `{name}` is no id (a UUID), and a name cannot be looked up: {error}"));
+    why.hint(format!("give the id, or {}", error.hint_text().unwrap_or("correct that")))
+}
+
+/// What the calls depend on, before the source is asked anything.
+pub(super) fn terms<'a>(asking: &'a Asking, source: &SourceArgs, clock: Clock) -> Terms<'a> {
+    Terms {
+        protocol: asking.protocol,
+        wanted: &asking.wanted,
+        availability: Some(clock.now() - AVAILABILITY_LAG),
+        concurrency: source.concurrency,
+        rate_limit: source.rate_limit.unwrap_or(calls_per_minute(asking.protocol)),
     }
 }
 
-/// The bucket starts full, so the first minute's calls take no time.
-fn minutes(calls: u64, rate: u32) -> u64 {
-    calls.saturating_sub(1) / u64::from(rate.max(1))
-}
-
-fn show(expected: &Expectation, asking: &Asking, days: usize, probed: bool) -> String {
+fn show(expected: &Expectation, asking: &Asking, days: usize) -> String {
     let rows: Vec<Vec<String>> = (1..)
         .zip(&expected.windows)
         .map(|(n, window)| {
@@ -82,19 +98,17 @@ fn show(expected: &Expectation, asking: &Asking, days: usize, probed: bool) -> S
             vec![number(n), date(window.from), date(window.to), number(window.slices), number(window.calls)]
         })
         .collect();
-    let mut text = format!("{}, by {}, {}\n\n", count(days as u64, "day"), asking.protocol, asking.describe());
-    text += &table(&["window", "from", "to", "slices", "calls"], &rows, &[true, false, false, true, true]);
-    let known = expected.conversations.map_or(String::new(), |n| format!("{}, ", count(n, "conversation")));
-    text += &format!(
-        "\n{}, {}, {known}{}{}, {}\n",
+    // Of an unknown volume these are the calls of windows without conversations.
+    let calls = if expected.basis == Basis::Unknown { "calls if empty" } else { "calls" };
+    let head = ["window", "from", "to", "slices", calls];
+    format!(
+        "{}, by {}, {}\n\n{}\n{}, {}\n{}\n",
+        count(days as u64, "day"),
+        asking.protocol,
+        asking.describe(),
+        table(&head, &rows, &[true, false, false, true, true]),
         count(expected.windows.len() as u64, "window"),
         count(expected.slices, "slice"),
-        if probed { "" } else { "at least " },
-        count(expected.calls, "call"),
-        match expected.minutes {
-            0 => "within the first minute's calls".to_owned(),
-            n => format!("about {}", count(n, "minute")),
-        }
-    );
-    text
+        costs::calls(expected),
+    )
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::Filters;
+use crate::api::{Endpoint, Filters};
+use crate::export::first_name;
 use crate::lake::identity::{Family, Identity};
 use crate::lake::verify::{Finding, Repair};
 use crate::lake::{Location, TableName};
@@ -89,18 +90,24 @@ impl Repairs<'_> {
         if filters.raw.is_some() {
             flag("filter", &["FILE".to_owned()]);
         }
+        let genesys = Endpoint::base_url(&format!("https://{}", self.identity.source), false);
+        let is_id = first_name(&filters).is_none() || !genesys.is_ok_and(|endpoint| endpoint.is_genesys());
+        let is_known = is_id && filters.spelled().is_ok();
         flag("metrics", &selection.metrics);
         flag("group-by", &selection.group_by);
         flag("granularity", selection.granularity.as_slice());
         flag("tables", selection.tables.as_deref().unwrap_or_default());
         flag("exclude-column", &selection.excluded);
+        if !is_known {
+            words.push("--allow-unknown".to_owned());
+        }
         words.push(format!("--out {out}"));
         words.join(" ")
     }
 }
 
 /// As one word of a shell.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,@%+-".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

@@ -16,7 +16,9 @@ use super::text::{count, parse_duration};
 use crate::api::http::HttpTransport;
 use crate::api::{Api, ApiSettings, AuthStyle, DEFAULT_REGION, Endpoint, Filters, Wanted};
 use crate::error::{Error, Result};
+use crate::export::{first_name, resolve_names, spelled_ids};
 use crate::flatten::{Catalog, Flattener};
+use crate::lake::Lake;
 use crate::lake::identity::{Family, Identity, Selection};
 use crate::plan::{Protocol, ProtocolChoice};
 use crate::time::Clock;
@@ -26,44 +28,78 @@ use crate::time::Clock;
 pub(super) struct Asking {
     pub(super) protocol: ProtocolChoice,
     pub(super) wanted: Wanted,
+    /// What the operator has to know about it.
+    pub(super) notes: Vec<String>,
+    /// Whether values that are no ids of Genesys Cloud may be names.
+    names: bool,
+    /// Whether the user comes from the environment.
+    user_of_environment: bool,
 }
 
 impl Asking {
-    /// All of everything.
-    pub(super) fn everything() -> Asking {
-        Asking { protocol: ProtocolChoice::Auto, wanted: Wanted::default() }
-    }
-
     /// # Errors
-    /// Usage: a flag that the protocol has no word for, a page size out of its bounds, an unreadable filter file.
-    pub(super) fn new(args: &RequestArgs, env: &Environment) -> Result<Asking> {
+    /// Usage: a word that cannot be right, a flag that the protocol has no word for, a page size out of its bounds, an
+    /// unreadable filter file. Config: the credentials file cannot be read.
+    pub(super) fn new(args: &RequestArgs, source: &SourceArgs, env: &Environment) -> Result<Asking> {
         let protocol = args.protocol.one().map_or(ProtocolChoice::Auto, ProtocolChoice::One);
-        let mut users = args.users.clone();
-        if users.is_empty() {
-            users.extend(env.user().map(str::to_owned));
-        }
+        let beside = beside(source, env)?;
+        let mut users = words("--user", &args.users)?;
+        let user = beside.user().filter(|_| users.is_empty()).map(str::to_owned);
+        let user_of_environment = user.is_some();
+        users.extend(user);
+        let unused = [&beside, env].into_iter().find_map(Environment::unused_user);
+        let notes = unused.filter(|_| users.is_empty()).into_iter().collect();
         let filters = Filters {
-            queues: args.queues.clone(),
+            queues: words("--queue", &args.queues)?,
             users,
-            skills: args.skills.clone(),
-            media_types: args.media_types.clone(),
-            directions: args.directions.clone(),
-            divisions: args.divisions.clone(),
+            skills: words("--skill", &args.skills)?,
+            media_types: words("--media-type", &args.media_types)?,
+            directions: words("--direction", &args.directions)?,
+            divisions: words("--division", &args.divisions)?,
             raw: args.filter.as_deref().map(read_json).transpose()?,
         };
-        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        let wanted = Wanted {
-            filters: filters.normalized(),
+        let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        let mut wanted = Wanted {
+            filters,
             page_size: args.page_size,
             granularity: args.granularity.clone(),
-            metrics: some(&args.metrics),
-            group_by: some(&args.group_by),
+            metrics: some(words("--metrics", &args.metrics)?),
+            group_by: some(words("--group-by", &args.group_by)?),
         };
-        let asking = Asking { protocol, wanted };
+        if !args.allow_unknown {
+            wanted = wanted.spelled()?;
+        }
+        let names = !args.allow_unknown && source.base_url.is_none();
+        wanted.filters = if names { spelled_ids(wanted.filters) } else { wanted.filters.normalized() };
+        let asking = Asking { protocol, wanted, notes, names, user_of_environment };
         for one in protocol.protocols() {
             asking.wanted.check(*one)?;
         }
         Ok(asking)
+    }
+
+    /// The first value that has to be looked up, with its flag.
+    pub(super) fn first_name(&self) -> Option<(&'static str, String)> {
+        first_name(&self.wanted.filters).filter(|_| self.names)
+    }
+
+    /// The same with ids in the place of names; `lake` is only looked for when there are names.
+    ///
+    /// # Errors
+    /// Usage: a name that is nobody's or that of several. Access: it cannot be looked up by this client. Those of
+    /// `lake` and of the source.
+    pub(super) async fn resolved(
+        mut self,
+        api: &Api,
+        lake: impl Future<Output = Result<Option<Arc<Lake>>>>,
+    ) -> Result<Asking> {
+        if let Some((flag, _)) = self.first_name() {
+            let filters = resolve_names(self.wanted.filters, api, lake.await?.as_ref()).await;
+            let of_environment = flag == "--user" && self.user_of_environment;
+            self.wanted.filters =
+                filters.map_err(|error| if of_environment { error.context("GENESYS_CLOUD_USER_ID") } else { error })?;
+        }
+        Ok(self)
     }
 
     /// `no user filter: the whole organisation`, or which filters there are.
@@ -112,6 +148,24 @@ impl Asking {
         }
         Ok(Identity { family, source: source.to_owned(), organization: None, selection: selection.sorted() })
     }
+}
+
+/// The values of a flag, each without the space around it.
+///
+/// # Errors
+/// Usage: one is empty, which is most likely a variable that is not set.
+fn words(flag: &str, values: &[String]) -> Result<Vec<String>> {
+    let words: Vec<String> = values.iter().map(|value| value.trim().to_owned()).collect();
+    match words.iter().any(String::is_empty) {
+        true => Err(Error::usage(format!("{flag} has an empty value"))
+            .hint("leave the flag out to ask for everything; a comma separates values")),
+        false => Ok(words),
+    }
+}
+
+/// Where credentials and what belongs to them are set: the file that is named, or else the environment.
+fn beside(args: &SourceArgs, env: &Environment) -> Result<Environment> {
+    args.credentials_file.as_deref().map_or_else(|| Ok(env.clone()), Environment::of_file)
 }
 
 /// The tables and columns of `lake`, as an identity keeps them.
@@ -165,15 +219,12 @@ pub(super) struct Connected {
     pub(super) endpoint: Endpoint,
 }
 
-/// Makes the source of `args`; no call yet.
+/// Makes the source of `args`, of which nothing is wanted yet; no call yet.
 ///
 /// # Errors
 /// Config: credentials are missing. Usage: region, URL, rate or a length of time cannot be used.
-pub(super) fn connect(args: &SourceArgs, asking: &Asking, env: &Environment, clock: Clock) -> Result<Connected> {
-    let found = match &args.credentials_file {
-        Some(file) => Environment::of_file(file)?.credentials()?,
-        None => env.credentials()?,
-    };
+pub(super) fn connect(args: &SourceArgs, env: &Environment, clock: Clock) -> Result<Connected> {
+    let found = beside(args, env)?.credentials()?;
     let endpoint = endpoint(args, found.region.as_deref())?;
     let mut settings = ApiSettings::new(endpoint.clone(), found.credentials);
     settings.auth = match args.auth {
@@ -188,7 +239,6 @@ pub(super) fn connect(args: &SourceArgs, asking: &Asking, env: &Environment, clo
     let deadline = args.deadline.as_deref().map(|text| parse_duration(text, "deadline")).transpose()?;
     settings.deadline = deadline.map(|length| Instant::now() + length);
     settings.max_calls = args.max_calls;
-    settings.wanted = asking.wanted.clone();
     let transport = HttpTransport::shared(&endpoint)?;
     Ok(Connected { api: Api::new(settings, transport, clock), endpoint })
 }

@@ -11,8 +11,8 @@ use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::instant;
 use super::settings::{self, Asking, Connected};
 use super::text::{count, number, parse_duration, table};
-use super::{Console, Environment, lakes, outcome};
-use crate::api::{Api, Endpoint};
+use super::{Console, Environment, costs, lakes, outcome};
+use crate::api::{Api, Endpoint, Filters};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Outlook, SyncRequest, outlook};
 use crate::plan::due::Reason;
@@ -85,36 +85,42 @@ pub(super) async fn run(
     }
     let mut stop = pin!(stop);
     let begun = begin(args, console, env, clock, stop.as_mut()).await;
-    let (settings, request, api, means) =
+    let (settings, request, api, means, filters) =
         begun.map_err(|error| outcome::refused("sync", &args.lake, None, clock, error, console))?;
     let lake = Arc::clone(&means.lake);
     let mut report = export::sync(settings, request, api.clone(), means, stop.as_mut()).await;
+    outcome::warn_of_nothing(&mut report, &filters, console);
     // Whatever ended the sync early would end this as well.
     if args.dimensions && matches!(report.totals.exit, 0 | 3) {
         export::daily_dimensions(&mut report, &api, &lake, clock, stop).await;
     }
-    let code = outcome::conclude(&report, args.lake.report.as_deref(), console)?;
+    let code = outcome::conclude(&report, args.lake.report.as_deref(), args.lake.sample, console)?;
     outcome::print(&report, console)?;
     Ok(code)
 }
 
-/// Everything that can be refused before the first call.
+/// Everything that can be refused before the first call for conversations; and the filters, as they were resolved.
 async fn begin(
     args: &SyncArgs,
     console: &Console,
     env: &Environment,
     clock: Clock,
     stop: impl Future<Output = Error>,
-) -> Result<(export::Settings, SyncRequest, Api, Means)> {
-    let asking = Asking::new(&args.request, env)?;
+) -> Result<(export::Settings, SyncRequest, Api, Means, Filters)> {
+    let mut stop = pin!(stop);
+    let asking = Asking::new(&args.request, &args.source, env)?;
     let request = args.request(&asking, clock)?;
     let flattener = settings::flattener(&args.lake)?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
-    let settings = settings::run_settings("sync", &args.lake, Vec::new())?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    let settings = settings::run_settings("sync", &args.lake, asking.notes.clone())?;
+    let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
+    let asking = super::until(stop.as_mut(), lookup).await?;
+    let api = api.asking(asking.wanted.clone());
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
-    Ok((settings, request, api, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
+    let means = Means { lake, flattener, clock, watch: outcome::watch(console, None) };
+    Ok((settings, request, api, means, asking.wanted.filters))
 }
 
 impl SyncArgs {
@@ -154,21 +160,25 @@ fn length(duration: Duration) -> TimeDelta {
 }
 
 fn announce(asking: &Asking, endpoint: &Endpoint, console: &Console) {
+    asking.notes.iter().for_each(|note| console.warn(note));
     settings::warn_of_tutorial(asking, endpoint, console);
     console.say(&format!("what is due from {}, {}, by {}", endpoint.describe(), asking.describe(), asking.protocol));
 }
 
 /// Says what is due; neither makes a lake nor touches one.
 async fn dry_run(args: &SyncArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
-    let asking = Asking::new(&args.request, env)?;
+    let asking = Asking::new(&args.request, &args.source, env)?;
     let request = args.request(&asking, clock)?;
-    let Connected { api, endpoint } = settings::connect(&args.source, &asking, env, clock)?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    let asking = asking.resolved(&api, lakes::find_lake(&args.lake, env)).await?;
+    asking.notes.iter().for_each(|note| console.warn(note));
+    let api = api.asking(asking.wanted.clone());
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::find_lake(&args.lake, env).await?;
     if let Some(lake) = &lake {
         identity.check(lake.identity())?;
     }
-    let outlook = outlook(&request, lake, &asking.wanted, &api, clock.now()).await?;
+    let outlook = outlook(&request, lake, &api, clock.now()).await?;
     match args.format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&outlook);
@@ -196,10 +206,10 @@ fn show(outlook: &Outlook) -> String {
     }
     let mut text = table(&["due", "days", "first", "last"], &rows, &[false, true, false, false]);
     text += &format!(
-        "\n{}, {}, at least {}; {complete}\n",
+        "\n{}, {}; {complete}\n{}\n",
         count(outlook.days.len() as u64, "day"),
         count(outlook.expected.slices, "slice"),
-        count(outlook.expected.calls, "call"),
+        costs::calls(&outlook.expected),
     );
     if outlook.dirty_left > 0 {
         text += &format!("{} changed as well and would be left to the next run\n", count(outlook.dirty_left, "day"));

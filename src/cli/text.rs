@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::api::complaint::is_plain;
 use crate::error::{Error, Result};
 
 /// `1234567` → `1,234,567`.
@@ -109,16 +110,6 @@ pub(super) fn escaped(raw: &[u8]) -> String {
         chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
     }
     out
-}
-
-/// Whether a terminal shows the character and does nothing else.
-fn is_plain(c: char) -> bool {
-    let invisible = matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    );
-    !c.is_control() && !invisible
 }
 
 #[cfg(test)]

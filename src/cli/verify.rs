@@ -81,8 +81,10 @@ async fn compare(
     env: &Environment,
     clock: Clock,
 ) -> Result<Vec<DayCount>> {
-    let asking = Asking::new(&args.request, env)?;
-    let Connected { api, endpoint } = settings::connect(&args.from, &asking, env, clock)?;
+    let asking = Asking::new(&args.request, &args.from, env)?;
+    let Connected { api, endpoint } = settings::connect(&args.from, env, clock)?;
+    let asking = asking.resolved(&api, async { Ok(Some(Arc::clone(lake))) }).await?;
+    let api = api.asking(asking.wanted.clone());
     let mut identity = asking.identity(endpoint.host(), &LakeArgs::of(""))?;
     // Tables and columns do not change which conversations there are.
     let theirs = &lake.identity().selection;

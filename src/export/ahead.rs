@@ -5,8 +5,6 @@ use futures::{Stream, StreamExt};
 use tracing::debug;
 
 use super::days::Publisher;
-use super::record::Recorder;
-use super::report::Sample;
 use super::workshop::LeftBehind;
 use crate::error::Result;
 use crate::lake::draft::Drafted;
@@ -19,14 +17,8 @@ const SECURING_MAX: usize = 3;
 pub(super) fn draft(
     publisher: &Publisher,
     days: impl Stream<Item = LeftBehind>,
-    recorder: &Recorder,
 ) -> impl Stream<Item = Result<(Day, Result<Drafted>)>> {
-    let encode = move |left: LeftBehind| async move {
-        if recorder.wants_sample() {
-            recorder.offer(Sample::among(&left.rows, publisher.run().lake()));
-        }
-        (left.day, publisher.draft(left).await)
-    };
+    let encode = move |left: LeftBehind| async move { (left.day, publisher.draft(left).await) };
     let secure = move |(day, encoded): (Day, Result<Drafted>)| async move {
         let secured = match encoded {
             Ok(encoded) => publisher.with_run(|run| run.secure(encoded)).await,

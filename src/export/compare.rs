@@ -60,7 +60,7 @@ pub async fn count_days(
         let is_final = state == State::Settled || state == State::Empty && receipt.is_promised();
         async move {
             let slice = Slice { window: 0, interval: day.interval(), protocol, matching: Matching::Start };
-            let source = api.probe(&slice).await?;
+            let source = api.probe(&slice).await?.records;
             let (lake, quarantined, forgotten) = (counts.conversations, counts.quarantined, counts.forgotten);
             Ok(DayCount { day, lake, source, quarantined, forgotten, is_final })
         }

@@ -12,12 +12,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::ahead;
+use super::closing::conclude;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
 use super::documents::{self, Document, Documents};
 use super::input::{Feed, Input};
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
-use super::{Means, Report, Settings, begin, conclude, resume};
+use super::{Means, Report, Settings, begin, resume};
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::lake::day_rows::DayRows;
@@ -75,7 +76,7 @@ async fn run(
     let early = Early { to: left, wants: &|_| true, spilled: true };
     let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
-    let drafting = ahead::draft(publisher, behind, recorder).try_collect::<BTreeMap<_, _>>();
+    let drafting = ahead::draft(publisher, behind).try_collect::<BTreeMap<_, _>>();
     let (gathered, drafted) = tokio::join!(gathering, drafting);
     let read = reading.await.map_err(|e| Error::bug("the reader died").source(e))?;
     // Files never start again, so nothing that was left behind is void.
@@ -103,7 +104,7 @@ async fn run(
     // Full when publishing is slower than encoding: what is encoded takes room.
     let (ready, mut waiting) = mpsc::channel(publisher.together_max());
     let drafting = async {
-        let rest = ahead::draft(publisher, stream::iter(rest), recorder);
+        let rest = ahead::draft(publisher, stream::iter(rest));
         let mut drafts = pin!(stream::iter(ahead).map(Ok).chain(rest));
         while let Some((day, drafted)) = drafts.try_next().await? {
             let rows = late.remove(&day).unwrap_or_default();

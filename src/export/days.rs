@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::harvest::Harvest;
 use super::input::Feed;
 use super::record::Recorder;
-use super::report::{DayOutcome, DayReport, Sample};
+use super::report::{DayOutcome, DayReport};
 use super::workshop::LeftBehind;
 use super::{Means, Settings};
 use crate::error::{Error, Result};
@@ -78,11 +78,6 @@ impl Publisher {
             drafting: Semaphore::new(1),
             allow_vanished: settings.allow_vanished,
         })
-    }
-
-    /// The run that publishes.
-    pub(super) fn run(&self) -> Arc<Run> {
-        Arc::clone(&self.run)
     }
 
     /// Where rows beyond the memory wait.
@@ -198,9 +193,7 @@ impl Publisher {
             let ended = days.into_iter().zip(outcomes).map(|(observation, outcome)| {
                 let record = |outcome| {
                     let Some(day) = report(&observation, outcome) else { return false };
-                    let sample =
-                        if recorder.wants_sample() { Sample::among(&observation.rows, run.lake()) } else { None };
-                    recorder.day(day, sample);
+                    recorder.day(day);
                     true
                 };
                 let recorded = outcome.map(record);

@@ -11,6 +11,7 @@
 
 mod ahead;
 mod buffers;
+mod closing;
 mod compare;
 mod complete;
 mod convert;
@@ -21,6 +22,7 @@ mod expect;
 mod frontier;
 mod harvest;
 mod input;
+mod names;
 mod pipeline;
 mod record;
 mod report;
@@ -29,34 +31,30 @@ mod sync;
 mod workshop;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::timeout;
 
 pub use compare::{DayCount, count_days};
 pub use convert::convert;
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
-pub use expect::{Expectation, ExpectedWindow, expect, probe};
+pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
 pub use input::Input;
-pub use report::{DayOutcome, DayReport, ErrorReport, Report, Sample, Totals, WindowReport};
+pub use names::{first_name, resolve_names, spelled_ids};
+pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 
+use closing::conclude;
 use days::Publisher;
 use pipeline::{Exporter, Manner};
 use record::Recorder;
 use workshop::Workshop;
 
 use crate::api::Api;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::flatten::Flattener;
 use crate::lake::Lake;
 use crate::memory::Memory;
 use crate::plan::due::LOOKBACK;
-use crate::plan::{Asked, Matching, ProtocolChoice};
+use crate::plan::{Asked, Matching, ProtocolChoice, windows};
 use crate::time::{Clock, Interval};
-
-/// How long a run that is told to stop waits for each of its last words to be written.
-const PARTING_MAX: Duration = Duration::from_millis(500);
 
 /// What an export or a conversion does beside the source and the lake.
 #[derive(Clone, Debug)]
@@ -93,6 +91,8 @@ pub struct Request {
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// What the run is expected to cost, before its first call for conversations.
+    Expected(&'a Expectation),
     /// A page with so many records arrived.
     Page(u64),
     /// A day is done.
@@ -140,6 +140,8 @@ pub async fn export(
             ProtocolChoice::One(_) => None,
         };
         exporter.recorder.availability(availability);
+        let volume = exporter.volume().await?;
+        exporter.announce(&windows(&left, Matching::Start), availability, &volume);
         exporter.pass(left, Matching::Start, availability).await
     })
     .await
@@ -174,25 +176,4 @@ fn begin(settings: &Settings, means: Means, recorder: &Arc<Recorder>) -> Result<
     let publisher = Publisher::begin(settings, &means, Arc::clone(recorder))?;
     let workshop = Workshop::new(means.flattener, Memory::new(settings.memory), publisher.spill_directory()?)?;
     Ok((workshop, publisher))
-}
-
-/// Ends a run: waits for publishes that have begun, and records what came of it all.
-async fn conclude(publisher: &Publisher, recorder: &Recorder, outcome: Result<()>, clock: Clock) -> Report {
-    publisher.finish().await;
-    // Who is told to stop has no time for a slow store. A run without an end counts as interrupted, which it was.
-    let stopped = outcome.as_ref().is_err_and(|e| matches!(e.kind(), Kind::Interrupted | Kind::Terminated));
-    let patience = if stopped { PARTING_MAX } else { Duration::MAX };
-    let ledger = timeout(patience, publisher.with_run(|run| run.lake().ledger())).await;
-    match ledger {
-        Ok(Ok(ledger)) => recorder.watermark(ledger.anchor().and_then(|anchor| ledger.watermark(anchor))),
-        Ok(Err(error)) => tracing::warn!("the watermark is not known: {error}"),
-        Err(_) => tracing::debug!("the watermark was not waited for"),
-    }
-    let report = recorder.finish(outcome.err(), clock.now());
-    let ended = resume::ended(&report, recorder.run_id(), clock.now());
-    let recorded = timeout(patience, publisher.with_run(move |run| run.lake().history().end(&ended))).await;
-    if let Ok(Err(error)) = recorded {
-        tracing::warn!("the run's end is not recorded: {error}");
-    }
-    report
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::days::Publisher;
+use super::expect::{Terms, Volume, estimate};
 use super::harvest::Harvest;
 use super::input::Feed;
 use super::record::Recorder;
@@ -99,6 +100,26 @@ impl Exporter {
         Ok(())
     }
 
+    /// The volume of what the lake holds; the recorder starts from it.
+    pub(super) async fn volume(&self) -> Result<Volume> {
+        let ledger = self.publisher.with_run(|run| run.lake().ledger()).await?;
+        let volume = Volume::of(&ledger);
+        self.recorder.volume(&volume);
+        Ok(volume)
+    }
+
+    /// Tells what `plan` is expected to cost.
+    pub(super) fn announce(&self, plan: &[Window], availability: Option<Timestamp>, volume: &Volume) {
+        let terms = Terms {
+            protocol: self.manner.protocol,
+            wanted: self.api.wanted(),
+            availability,
+            concurrency: self.manner.concurrency,
+            rate_limit: self.api.calls_per_minute(self.manner.protocol),
+        };
+        self.recorder.expected(&estimate(plan, &terms, volume));
+    }
+
     /// Fetches and publishes what is asked for: all windows at the same time; their slices share the room.
     pub(super) async fn pass(
         self: &Arc<Self>,
@@ -174,7 +195,7 @@ impl Exporter {
         &self,
         days: impl Stream<Item = LeftBehind>,
     ) -> Result<BTreeMap<Day, Result<Arc<Drafted>>>> {
-        let drafts = ahead::draft(&self.publisher, days, &self.recorder);
+        let drafts = ahead::draft(&self.publisher, days);
         drafts.map_ok(|(day, drafted)| (day, drafted.map(Arc::new))).try_collect().await
     }
 

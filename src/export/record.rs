@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::days::held;
+use super::expect::{Expectation, Volume};
 use super::harvest::Harvest;
-use super::report::{DayOutcome, DayReport, Report, Sample, WindowReport, exit_code, peak_rss_bytes};
+use super::report::{DayOutcome, DayReport, Holdings, Report, Sample, WindowReport, exit_code, peak_rss_bytes};
 use super::{Event, Settings, Watch};
 use crate::api::{Fetched, Stats};
 use crate::error::{Error, Kind};
@@ -30,8 +31,6 @@ struct State {
     /// Volume seen: whole days of slices that were fetched, and their records.
     days_seen: u64,
     records_seen: u64,
-    /// A conversation of a day that is not done yet.
-    offered: Option<Sample>,
 }
 
 impl Recorder {
@@ -43,8 +42,7 @@ impl Recorder {
             notes: settings.notes.clone(),
             ..Report::new(settings.command, settings.lake.clone(), now)
         };
-        let state =
-            State { report, failed: Vec::new(), due: BTreeMap::new(), days_seen: 0, records_seen: 0, offered: None };
+        let state = State { report, failed: Vec::new(), due: BTreeMap::new(), days_seen: 0, records_seen: 0 };
         Arc::new(Recorder { state: Mutex::new(state), run, watch })
     }
 
@@ -83,13 +81,22 @@ impl Recorder {
     }
 
     /// What the lake knows of its volume before anything is fetched.
-    pub(super) fn volume(&self, days: u64, records: u64) {
+    pub(super) fn volume(&self, volume: &Volume) {
         let mut state = self.state();
-        (state.days_seen, state.records_seen) = (days, records);
+        (state.days_seen, state.records_seen) = volume.seen();
     }
 
-    pub(super) fn watermark(&self, watermark: Option<Timestamp>) {
-        self.state().report.totals.watermark = watermark;
+    /// What the run is expected to cost.
+    pub(super) fn expected(&self, expected: &Expectation) {
+        (self.watch)(Event::Expected(expected));
+    }
+
+    /// What the lake is at the end.
+    pub(super) fn closing(&self, watermark: Option<Timestamp>, holds: Holdings, sample: Option<Sample>) {
+        let report = &mut self.state().report;
+        report.totals.watermark = watermark;
+        report.holds = Some(holds);
+        report.sample = sample;
     }
 
     /// Conversations a day in the slices fetched so far.
@@ -145,7 +152,7 @@ impl Recorder {
             }
         }
         for day in slice.days() {
-            self.day(DayReport::failed(day, slice.protocol.into(), error), None);
+            self.day(DayReport::failed(day, slice.protocol.into(), error));
         }
     }
 
@@ -155,43 +162,34 @@ impl Recorder {
             state.failed.push(error.kind());
             state.report.errors.push(error.into());
         }
-        self.day(DayReport::failed(day, source, error), None);
-    }
-
-    /// Whether no conversation was shown yet.
-    pub(super) fn wants_sample(&self) -> bool {
-        let state = self.state();
-        state.report.sample.is_none() && state.offered.is_none()
-    }
-
-    /// A conversation to be shown, once any day is done.
-    pub(super) fn offer(&self, sample: Option<Sample>) {
-        self.state().offered = sample;
+        self.day(DayReport::failed(day, source, error));
     }
 
     /// A day is done, one way or another.
-    pub(super) fn day(&self, day: DayReport, sample: Option<Sample>) {
+    pub(super) fn day(&self, day: DayReport) {
         let due = self.state().due.get(&day.date).copied();
         let day = DayReport { due, ..day };
         (self.watch)(Event::Day(&day));
-        let mut state = self.state();
-        state.report.days.push(day);
-        if let Some(sample) = sample.or_else(|| state.offered.take()) {
-            state.report.sample.get_or_insert(sample);
-        }
+        self.state().report.days.push(day);
+    }
+
+    /// The days that this run published or found unchanged.
+    pub(super) fn days_done(&self) -> Vec<Day> {
+        let done = |day: &&DayReport| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged);
+        self.state().report.days.iter().filter(done).map(|day| day.date).collect()
     }
 
     /// The day is not fetched: the lake has what `receipt` says.
     pub(super) fn skipped(&self, receipt: &Receipt) {
         let day = DayReport::new(receipt.day, DayOutcome::Skipped, receipt.source);
         let reason = Some(format!("published by run {}", receipt.run));
-        self.day(held(DayReport { reason, ..day }, receipt), None);
+        self.day(held(DayReport { reason, ..day }, receipt));
     }
 
     /// The source does not promise this day yet.
     pub(super) fn not_available(&self, day: Day, source: Source) {
         let reason = Some("the source does not promise this day yet".to_owned());
-        self.day(DayReport { reason, ..DayReport::new(day, DayOutcome::NotAvailable, source) }, None);
+        self.day(DayReport { reason, ..DayReport::new(day, DayOutcome::NotAvailable, source) });
     }
 
     pub(super) fn calls(&self, stats: &Stats) {

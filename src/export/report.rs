@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use chrono::DateTime;
 use serde::Serialize;
 
 use super::dimensions::DimensionReport;
 use crate::error::{Error, Kind};
-use crate::lake::Lake;
-use crate::lake::day_rows::{DayRows, Record};
 use crate::plan::due::Reason;
 use crate::plan::{Source, Window};
 use crate::time::{Day, Interval, Timestamp};
@@ -47,8 +42,25 @@ pub struct Report {
     pub unknown: BTreeMap<String, u64>,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
-    /// One conversation, to look up at the source: nothing personal.
+    /// What the lake holds at the end; absent when it could not be read in time.
+    pub holds: Option<Holdings>,
+    /// One conversation of this run, as the lake has it. To look it up at the source; nothing personal.
     pub sample: Option<Sample>,
+}
+
+/// What a lake holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Holdings {
+    /// The first day.
+    pub first: Option<Day>,
+    /// The last day.
+    pub last: Option<Day>,
+    /// Days.
+    pub days: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Days that were seen to have changed at the source since.
+    pub dirty: u64,
 }
 
 /// One conversation as the lake has it.
@@ -62,34 +74,6 @@ pub struct Sample {
     pub conversation_end: Option<Timestamp>,
     /// Milliseconds that agents handled it, after-call work included.
     pub handle_ms: Option<i64>,
-}
-
-impl Sample {
-    /// One of `rows` that the lake may hold.
-    pub(super) fn among(rows: &DayRows, lake: &Lake) -> Option<Sample> {
-        let forgotten = lake.forgotten().ok()?;
-        Sample::of(&rows.find(|id| !forgotten.contains(id)).ok()??)
-    }
-
-    fn of(record: &Record) -> Option<Sample> {
-        let Record { id, start, tables } = record;
-        let conversations = tables.iter().find(|rows| rows.schema().column_with_name("conversation_end").is_some())?;
-        let ended =
-            conversations.column("conversation_end").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-        // The real API's name, then the tutorials'.
-        let handled = ["t_handle_ms", "handle_duration_ms"].iter().find_map(|name| {
-            let column = conversations.column(name)?.as_primitive_opt::<Int64Type>()?;
-            column.is_valid(0).then(|| column.value(0))
-        });
-        Some(Sample {
-            conversation_id: id.clone(),
-            conversation_start: DateTime::from_timestamp_micros(*start)?,
-            conversation_end: ended
-                .filter(|column| column.is_valid(0))
-                .and_then(|column| DateTime::from_timestamp_micros(column.value(0))),
-            handle_ms: handled,
-        })
-    }
 }
 
 impl Report {
@@ -110,6 +94,7 @@ impl Report {
             dimensions: Vec::new(),
             unknown: BTreeMap::new(),
             errors: Vec::new(),
+            holds: None,
             sample: None,
         }
     }

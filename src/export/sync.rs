@@ -9,20 +9,18 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::expect::{Expectation, price};
+use super::expect::{Expectation, Terms, Volume, estimate};
 use super::pipeline::{Exporter, Manner};
 use super::{Means, Report, Settings, resume, run};
-use crate::api::{Api, Wanted};
+use crate::api::Api;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, Ledger};
 use crate::plan::due::{Due, Known, Policy, Reason, SAFETY, due};
-use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, SlicePolicy, WINDOW_DAYS_MAX, windows};
+use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, WINDOW_DAYS_MAX, Window, windows};
 use crate::time::{Day, Timestamp};
 
 /// Days before the present at which an empty lake begins when nothing is said.
 const FIRST_DAYS: i64 = 7;
-/// Days of the lake from which its volume is estimated.
-const VOLUME_DAYS: usize = 30;
 
 /// What a sync is to keep up.
 #[derive(Clone, Debug)]
@@ -100,22 +98,20 @@ pub async fn sync(
 ///
 /// # Errors
 /// Those of [`Api::availability`], and [`crate::error::Kind::Storage`] when the lake cannot be read.
-pub async fn outlook(
-    request: &SyncRequest,
-    lake: Option<Arc<Lake>>,
-    wanted: &Wanted,
-    api: &Api,
-    now: Timestamp,
-) -> Result<Outlook> {
+pub async fn outlook(request: &SyncRequest, lake: Option<Arc<Lake>>, api: &Api, now: Timestamp) -> Result<Outlook> {
     let reading = tokio::task::spawn_blocking(move || lake.map(|lake| lake.ledger()).transpose());
     let ledger = reading.await.map_err(|e| Error::bug("the ledger was not read").source(e))??.unwrap_or_default();
     let availability = request.availability(api).await?;
     let survey = request.survey(&ledger, availability, now);
     let (changed, dirty_left) = request.changed(&ledger, &survey);
-    let policy = SlicePolicy { filtered: request.filtered, records_per_day: rate(volume(&ledger)) };
-    let mut plan = windows(&asked(&survey.forward), survey.matching);
-    plan.extend(windows(&asked(&changed), Matching::Start));
-    let expected = price(&plan, request.protocol, wanted, survey.policy.availability, &policy);
+    let terms = Terms {
+        protocol: request.protocol,
+        wanted: api.wanted(),
+        availability: survey.policy.availability,
+        concurrency: request.concurrency,
+        rate_limit: api.calls_per_minute(request.protocol),
+    };
+    let expected = estimate(&survey.plan(&changed), &terms, &Volume::of(&ledger));
     let mut days: Vec<DueDay> =
         survey.forward.iter().chain(&changed).map(|due| DueDay { date: due.day, reason: due.reason }).collect();
     days.sort_by_key(|due| due.date);
@@ -140,9 +136,10 @@ impl Exporter {
         let availability = request.availability(&self.api).await?;
         self.recorder.availability(availability);
         let survey = request.survey(&ledger, availability, self.clock.now());
-        let (days, records) = volume(&ledger);
-        self.recorder.volume(days, records);
-        if survey.forward.is_empty() && request.changed(&ledger, &survey).0.is_empty() {
+        let volume = Volume::of(&ledger);
+        self.recorder.volume(&volume);
+        let (changed, _) = request.changed(&ledger, &survey);
+        if survey.forward.is_empty() && changed.is_empty() {
             return Ok(());
         }
         self.identify().await?;
@@ -150,6 +147,7 @@ impl Exporter {
             self.publisher.with_run(move |run| run.set_anchor(survey.anchor)).await?;
         }
         self.recorder.due(&survey.forward);
+        self.announce(&survey.plan(&changed), survey.policy.availability, &volume);
         self.pass(asked(&survey.forward), survey.matching, survey.policy.availability).await?;
         // Now it is known what has changed.
         let ledger = self.publisher.with_run(|run| run.lake().ledger()).await?;
@@ -157,6 +155,15 @@ impl Exporter {
         self.recorder.due(&changed);
         self.recorder.dirty_left(left);
         self.pass(asked(&changed), Matching::Start, survey.policy.availability).await
+    }
+}
+
+impl Survey {
+    /// The windows of what is due, and of the days that are known to have `changed`.
+    fn plan(&self, changed: &[Due]) -> Vec<Window> {
+        let mut plan = windows(&asked(&self.forward), self.matching);
+        plan.extend(windows(&asked(changed), Matching::Start));
+        plan
     }
 }
 
@@ -180,7 +187,7 @@ impl SyncRequest {
             lookback: self.lookback,
             recheck_every: self.recheck_every,
             settled_only: self.settled_only,
-            bridge: bridge(rate(volume(ledger))),
+            bridge: bridge(Volume::of(ledger).average()),
         };
         let mut forward = due(&known(ledger), &policy);
         forward.retain(|due| due.reason != Reason::Dirty);
@@ -237,20 +244,10 @@ fn known(ledger: &Ledger) -> BTreeMap<Day, Known> {
     known.collect()
 }
 
-/// How many of the latest days the lake holds, and their conversations.
-fn volume(ledger: &Ledger) -> (u64, u64) {
-    let receipts = ledger.days().rev().filter_map(|(_, entry)| entry.receipt.as_ref()).filter(|r| r.is_whole());
-    receipts.take(VOLUME_DAYS).fold((0, 0), |(days, records), r| (days + 1, records + r.counts.conversations))
-}
-
 /// Days whose pages cost less than one more job.
 fn bridge(records_per_day: Option<u64>) -> usize {
     let size = Protocol::Jobs.page_size();
     let worth = Api::expected_calls(Protocol::Jobs, 0, size) * u64::from(size);
     let days = records_per_day.map_or(0, |rate| worth / rate.max(1));
     days.min(WINDOW_DAYS_MAX as u64) as usize
-}
-
-fn rate((days, records): (u64, u64)) -> Option<u64> {
-    records.checked_div(days)
 }

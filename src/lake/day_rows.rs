@@ -16,7 +16,6 @@ use super::encode::row_group::Piece;
 use super::spill::{KeyBlock, RunTable, SortedRun};
 use crate::error::Result;
 use crate::flatten::batch::{DayBatch, Position};
-use crate::flatten::rows::Rows;
 use crate::memory::{Held, Memory};
 
 /// The rows of one day.
@@ -34,17 +33,6 @@ impl From<Vec<DayBatch>> for DayRows {
     fn from(batches: Vec<DayBatch>) -> DayRows {
         DayRows { batches, ..DayRows::default() }
     }
-}
-
-/// One record.
-#[derive(Debug)]
-pub struct Record {
-    /// `conversation_id`.
-    pub id: String,
-    /// `conversation_start` in microseconds since the Unix epoch.
-    pub start: i64,
-    /// Its rows in the tables in which it has any.
-    pub tables: Vec<Rows>,
 }
 
 /// Where a record is: its batch or its run, batches first, and its number there.
@@ -88,24 +76,6 @@ impl DayRows {
         self.batches.extend(other.batches);
         self.runs.extend(other.runs);
         self.held.absorb(other.held);
-    }
-
-    /// A record whose id is `wanted`, if there is one.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Storage`] when spilled rows cannot be read.
-    pub fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<Option<Record>> {
-        let mut found = None;
-        self.visit(|key, place| {
-            if found.is_none() && wanted(key.id) {
-                found = Some((key.id.to_owned(), key.start, place));
-            }
-        })?;
-        let Some((id, start, place)) = found else { return Ok(None) };
-        let rows = (0..self.schemas().len()).map(|table| self.finder(table).find(place));
-        let pieces = rows.filter_map(Result::transpose).collect::<Result<Vec<Piece>>>()?;
-        let tables = pieces.into_iter().map(|piece| piece.rows.slice(piece.range)).collect();
-        Ok(Some(Record { id, start, tables }))
     }
 
     /// How many records each batch and each run has, void ones included.

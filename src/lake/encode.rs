@@ -123,8 +123,8 @@ pub fn encode<W: Write + Send>(
         .set_sorting_columns(Some(sorting(&layout)))
         .set_key_value_metadata(Some(metadata(spec, label)?));
     let properties = Arc::new(properties.build());
-    let mut writer =
-        SerializedFileWriter::new(Hashing::new(to), layout.root_schema_ptr(), properties).map_err(place)?;
+    let mut to = Hashing::new(to);
+    let mut writer = SerializedFileWriter::new(&mut to, layout.root_schema_ptr(), properties).map_err(place)?;
     let mut rows = 0;
     for group in RowGroups::new(pieces) {
         let group = group?;
@@ -140,8 +140,10 @@ pub fn encode<W: Write + Send>(
     writer.flush().map_err(|e| place(e.into()))?;
     let content = writer.inner().hex();
     writer.append_key_value_metadata(KeyValue::new(key::CONTENT.to_owned(), content.clone()));
-    let done = writer.into_inner().map_err(place)?;
-    Ok((Encoded { rows, bytes: done.bytes, content, hash: done.hex() }, done.inner))
+    // Not `into_inner`, which turns a failed write of the last bytes into a text: a full disk would look like a bug.
+    writer.finish().map_err(place)?;
+    drop(writer);
+    Ok((Encoded { rows, bytes: to.bytes, content, hash: to.hex() }, to.inner))
 }
 
 /// The chunks of every column of `group`, in order.
@@ -270,6 +272,44 @@ mod tests {
             |table: &SortedTable<'_>| encode(Vec::new(), table.spec, table.pieces(), &label(run), &known).unwrap();
         let encoded = assembled.tables.iter().map(encode);
         encoded.map(|(encoded, bytes)| (encoded, bytes.into())).collect()
+    }
+
+    /// Takes so many bytes, then the disk is full.
+    struct Full {
+        left: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.left.min(bytes.len());
+            if taken == 0 && !bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.left -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_at_any_byte_is_a_storage_error() {
+        let specs = specs(1);
+        let batches = [batch(day("2025-01-01"), &specs, &many(40))];
+        let rows = batches.to_vec().into();
+        let assembled = assemble(&specs, &rows, &day("2025-01-01").interval()).unwrap();
+        let table = &assembled.tables[0];
+        let write = |left| {
+            encode(Full { left }, table.spec, table.pieces(), &label(1), &Known::default()).map(|(done, _)| done)
+        };
+        let bytes = encode_all(&batches, &specs, 1)[0].1.len();
+        for left in (0..bytes).step_by(7).chain([bytes - 1]) {
+            let error = write(left).unwrap_err();
+            assert_eq!(error.kind(), crate::error::Kind::Storage, "after {left} of {bytes} bytes: {error}");
+        }
+        assert_eq!(write(bytes).unwrap().bytes, bytes as u64);
     }
 
     fn parse(bytes: &Bytes) -> ParquetMetaData {

@@ -1,6 +1,6 @@
 //! What is read back of a Parquet file: its label, its ids, and whether it is what was written.
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
@@ -93,6 +93,24 @@ pub fn read_ids<T>(
         ids.extend(texts.iter().flatten().filter_map(&of));
     }
     Ok(Some(ids))
+}
+
+/// The first row of a file, with those of `columns` that it has; `None` when it is not the file `uuid`, or has no row.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_first(
+    file: impl ChunkReader + 'static,
+    uuid: Uuid,
+    columns: &[&str],
+) -> Result<Option<RecordBatch>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    if label_of(metadata.metadata()).is_none_or(|label| label.uuid != uuid) {
+        return Ok(None);
+    }
+    let columns = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(columns);
+    Ok(reader.with_limit(1).build()?.next().transpose()?.filter(|batch| batch.num_rows() > 0))
 }
 
 #[cfg(test)]

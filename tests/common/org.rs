@@ -189,8 +189,7 @@ impl Org {
     /// What a sync would do.
     pub(crate) async fn outlook(&self, keep: Keep) -> Outlook {
         let lake = Lake::find(&keep.lake).expect("a lake or none");
-        let wanted = keep.api.wanted.clone();
-        let outlook = export::outlook(&keep.request, lake, &wanted, &self.api(keep.api), self.clock.now()).await;
+        let outlook = export::outlook(&keep.request, lake, &self.api(keep.api), self.clock.now()).await;
         outlook.expect("an outlook")
     }
 

@@ -5,18 +5,27 @@ use std::sync::Arc;
 
 use convlake::api::transport::Transport;
 use convlake::api::{Api, ApiSettings, Credentials, Endpoint};
-use convlake::export::{self, Means, Report, Request, Settings};
+use convlake::export::{self, Means, Report, Request, Settings, Terms, Watch};
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::{Family, Identity, Lake, Selection};
 use convlake::plan::{Protocol, ProtocolChoice};
 use convlake::simulator::Simulator;
-use convlake::time::{Clock, Interval};
+use convlake::time::{Clock, Interval, Timestamp};
 
 /// Settings for `simulator`, wherever it is reached.
 pub(crate) fn settings(simulator: &Simulator) -> ApiSettings {
     let endpoint = Endpoint::base_url("http://localhost", false).expect("an endpoint");
     let credentials = Credentials::new(simulator.client_id(), simulator.client_secret()).expect("credentials");
     ApiSettings { seed: Some(1), ..ApiSettings::new(endpoint, credentials) }
+}
+
+/// Slices in flight at the same time.
+const CONCURRENCY: usize = 6;
+
+/// What the calls of these exports depend on.
+pub(crate) fn terms(api: &Api, protocol: ProtocolChoice, availability: Option<Timestamp>) -> Terms<'_> {
+    let rate_limit = api.calls_per_minute(protocol);
+    Terms { protocol, wanted: api.wanted(), availability, concurrency: CONCURRENCY, rate_limit }
 }
 
 /// Exports `asked` by one protocol, all tables or only some.
@@ -34,11 +43,23 @@ pub(crate) async fn export(
 /// The same by any choice of protocols.
 pub(crate) async fn export_by(
     protocol: ProtocolChoice,
-    (api, transport): (ApiSettings, Arc<dyn Transport>),
+    source: (ApiSettings, Arc<dyn Transport>),
     asked: Interval,
     lake: &Path,
     tables: Option<&[String]>,
     clock: Clock,
+) -> Report {
+    export_watched(protocol, source, asked, lake, tables, (clock, Arc::new(|_| ()))).await
+}
+
+/// The same, with somebody who hears its events.
+pub(crate) async fn export_watched(
+    protocol: ProtocolChoice,
+    (api, transport): (ApiSettings, Arc<dyn Transport>),
+    asked: Interval,
+    lake: &Path,
+    tables: Option<&[String]>,
+    (clock, watch): (Clock, Watch),
 ) -> Report {
     let family = match protocol {
         ProtocolChoice::One(Protocol::Cursor) => Family::Cursor,
@@ -52,7 +73,7 @@ pub(crate) async fn export_by(
         lake: Lake::open(lake, &identity).expect("a lake"),
         flattener: Flattener::new(Arc::new(catalog)).expect("a flattener"),
         clock,
-        watch: Arc::new(|_| ()),
+        watch,
     };
     let settings = Settings {
         command: "export",
@@ -62,6 +83,7 @@ pub(crate) async fn export_by(
         max_bad: 50,
         allow_vanished: false,
     };
-    let request = Request { asked: asked.into(), protocol, filtered: false, concurrency: 6, missing_only: false };
+    let request =
+        Request { asked: asked.into(), protocol, filtered: false, concurrency: CONCURRENCY, missing_only: false };
     export::export(settings, request, Api::new(api, transport, clock), means, std::future::pending()).await
 }

@@ -15,6 +15,7 @@ mod http;
 mod jobs;
 mod limits;
 mod page;
+mod refusals;
 mod throttle;
 
 use common::org::{Ask, Org, files};

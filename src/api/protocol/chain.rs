@@ -43,7 +43,7 @@ impl Stop {
     /// A refusal that may object to the size of what was asked.
     pub(super) fn rejected(rejection: Rejection) -> Stop {
         match Objection::of(&rejection) {
-            Some(objection) => Stop::Object(objection, rejection.into_error()),
+            Some(objection) => Stop::Object(objection, rejection.into_bare_error()),
             None => Stop::Fail(rejection.into_error()),
         }
     }

@@ -117,14 +117,16 @@ async fn wait(walk: &Walk<'_>, id: &str) -> Result<Outcome, Stop> {
         match status.get("state").and_then(Value::as_str).unwrap_or_default() {
             "FULFILLED" => return Ok(Outcome::Complete),
             state @ ("FAILED" | "CANCELLED") => {
-                let why = status.get("errorMessage").and_then(Value::as_str).map(|m| format!(": {}", quote(m)));
+                let why = status.get("errorMessage").and_then(Value::as_str);
+                let why = why.map(|text| format!(": {}", source.client.secrets.tell(&quote(text))));
                 return Ok(Outcome::Failed(format!("the job is {state}{}", why.unwrap_or_default())));
             }
             "EXPIRED" => return Err(Stop::Restart(Error::data("the job has expired"))),
             "QUEUED" | "PENDING" => {}
             other => {
                 if std::mem::take(&mut known) {
-                    tracing::warn!("job state `{}` is not known; taken as running", quote(other));
+                    let other = source.client.secrets.tell(&quote(other));
+                    tracing::warn!("job state `{other}` is not known; taken as running");
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(super) const JOBS_MAX: usize = 3;
 
 /// What all fetches from one source share.
 pub(crate) struct Source {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) limits: Limits,
     /// Room for jobs that are being prepared.
@@ -53,17 +53,18 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(client: Client, settings: Arc<ApiSettings>) -> Source {
+    pub(crate) fn new(client: Arc<Client>, settings: Arc<ApiSettings>) -> Source {
         Source { client, settings, limits: Limits::default(), jobs: Semaphore::new(JOBS_MAX), turn: Semaphore::new(1) }
     }
 }
 
-/// The smallest request whose answer says how much the slice holds; none for a slice that has not begun.
+/// A request whose answer says how much the slice holds, the smallest where the size of a page is ours to choose; none
+/// for a slice that has not begun.
 pub(super) fn probe(source: &Source, slice: &Slice) -> Result<Option<Call>> {
     let Some(part) = walk::wire_interval(source, slice) else { return Ok(None) };
     let call = match slice.protocol {
         Protocol::Query => query::request(source, part, 1, 1),
-        Protocol::Cursor => cursor::request(source, part, Some(1), None),
+        Protocol::Cursor => cursor::request(source, part, source.settings.wanted.page_size, None),
         Protocol::Page => page::request(source, part, 1, 1),
         Protocol::Jobs => {
             Err(Error::usage("--probe does not fit --protocol jobs: a job cannot be counted without being run"))

@@ -210,7 +210,7 @@ mod query {
         future.interval = crate::time::Interval::new(from, from + chrono::TimeDelta::days(1)).unwrap();
         let (fetched, delivered) = fetch(&api(&scripted, settings()), future).await;
         assert_eq!((fetched.unwrap().chains, delivered.pages.len()), (0, 0));
-        assert_eq!(api(&scripted, settings()).probe(&future).await.unwrap(), 0);
+        assert_eq!(api(&scripted, settings()).probe(&future).await.unwrap().records, 0);
     }
 
     /// Pages 10 of the conversations that began in the interval, refuses intervals and depths beyond its limits

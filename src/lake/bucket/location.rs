@@ -14,12 +14,15 @@ use object_store::{ClientOptions, ObjectStore};
 use url::{Host, Position, Url};
 
 use super::patience::Patient;
-use super::{Bucket, Cause};
+use super::{Bucket, cause};
 use crate::error::{Error, Result};
+use crate::secrets::Secrets;
 
 /// How long one request may take: a file of 256 MiB over a slow line.
 const REQUEST_MAX: Duration = Duration::from_secs(600);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How the names of variables end whose values are secret.
+const SECRET_NAMES: [&str; 5] = ["_KEY", "_KEY_BASE64", "_SECRET", "_TOKEN", "_PASSWORD"];
 
 /// Where a lake is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +109,12 @@ impl StoreOptions {
         own.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
     }
 
+    /// The values that must not be shown.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let is_secret = |name: &str| SECRET_NAMES.iter().any(|end| name.ends_with(end));
+        self.variables.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value.as_str())
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -128,14 +137,17 @@ impl Bucket {
                 (azure(url, options), "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_CLIENT_ID …")
             }
         };
+        let secrets = Secrets::default();
+        options.secrets().for_each(|secret| secrets.keep(secret));
         let objects = objects.map_err(|e| {
             Error::config(format!("the store of `{url}` cannot be set up"))
-                .source(Cause::of(&e))
+                .source(cause(&e, &secrets))
                 .hint(format!("set {names}"))
         })?;
         let prefix = Path::from_url_path(url.path().trim_matches('/'))
             .map_err(|e| Error::usage(format!("the prefix of `{url}` cannot be used")).source(e))?;
         let bucket = Bucket::new(objects, prefix, url.as_str().trim_end_matches('/').to_owned())?;
+        let bucket = bucket.hiding(options.secrets());
         Ok(if options.single_writer { bucket.for_a_single_writer() } else { bucket })
     }
 }

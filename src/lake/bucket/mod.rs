@@ -31,6 +31,7 @@ pub(super) use swap::{Expected, Swap};
 
 use super::layout::LakePath;
 use crate::error::{Error, Result};
+use crate::secrets::{Secrets, Told};
 
 /// Calls to a store at the same time, over all that one batch asks for.
 const CALLS_MAX: usize = 16;
@@ -52,6 +53,8 @@ struct Inner {
     /// As the operator wrote it.
     name: String,
     single_writer: bool,
+    /// What the store was told and may say again.
+    secrets: Secrets,
     io: Io,
 }
 
@@ -86,7 +89,14 @@ impl Bucket {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: Path, name: String) -> Result<Bucket> {
         let io = Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("store").enable_all().build();
         let io = Io(Some(io.map_err(|e| Error::bug("cannot start the store's runtime").source(e))?));
-        Ok(Bucket(Arc::new(Inner { objects, prefix, name, single_writer: false, io })))
+        Ok(Bucket(Arc::new(Inner { objects, prefix, name, single_writer: false, secrets: Secrets::default(), io })))
+    }
+
+    /// The same lake, whose errors do not show these.
+    #[must_use]
+    pub fn hiding<'a>(self, secrets: impl IntoIterator<Item = &'a str>) -> Bucket {
+        secrets.into_iter().for_each(|secret| self.0.secrets.keep(secret));
+        self
     }
 
     /// The same lake, for an operator who says that no other run writes to it: nothing is asked of the store but whole
@@ -292,8 +302,8 @@ impl Bucket {
     }
 
     /// A storage error with the object's name and, where the cause is a known one, what to do.
-    fn failed(&self, verb: &str, place: &str, cause: StoreError) -> Error {
-        let hint = match &cause {
+    fn failed(&self, verb: &str, place: &str, error: StoreError) -> Error {
+        let hint = match &error {
             StoreError::Unauthenticated { .. } => "the store does not know these credentials",
             StoreError::PermissionDenied { .. } => {
                 "these credentials may not do that: a lake needs to list, read, write and delete below its prefix"
@@ -302,7 +312,7 @@ impl Bucket {
             StoreError::Precondition { .. } => "another run replaced it meanwhile: run again",
             _ => "what is published is untouched: run again when the store is back",
         };
-        Error::storage(format!("cannot {verb} `{self}/{place}`")).source(Cause::of(&cause)).hint(hint)
+        Error::storage(format!("cannot {verb} `{self}/{place}`")).source(cause(&error, &self.0.secrets)).hint(hint)
     }
 }
 
@@ -311,28 +321,15 @@ fn is_refusal(error: &StoreError) -> bool {
     matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. })
 }
 
-/// What a store said, as one line without the queries of URLs, which may hold signatures.
-#[derive(Debug)]
-struct Cause(String);
-
-impl Cause {
-    fn of(error: &StoreError) -> Cause {
-        let text = error.to_string();
-        let words = text.split_whitespace().map(|word| match word.split_once('?') {
-            Some((url, _)) if url.contains("://") => format!("{url}?…"),
-            _ => word.to_owned(),
-        });
-        Cause(words.collect::<Vec<_>>().join(" "))
-    }
+/// What a store said, as one line without our secrets and the queries of URLs, which may hold signatures.
+fn cause(error: &StoreError, secrets: &Secrets) -> Told {
+    let text = error.to_string();
+    let words = text.split_whitespace().map(|word| match word.split_once('?') {
+        Some((url, _)) if url.contains("://") => format!("{url}?…"),
+        _ => word.to_owned(),
+    });
+    secrets.tell(&words.collect::<Vec<_>>().join(" "))
 }
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Cause {}
 
 /// Names in a folder; objects come with what the store says of them.
 async fn listing(

@@ -76,7 +76,7 @@ impl Bucket {
                 Ok(None)
             }
             Err(e) => {
-                warn!(store = %self, cause = %super::Cause::of(&e), "a conditional replacement failed");
+                warn!(store = %self, cause = %super::cause(&e, &self.0.secrets), "a conditional replacement failed");
                 Ok(Some("it does not replace the version that it was told (`If-Match` is not supported)"))
             }
         }

@@ -86,7 +86,7 @@ impl Bucket {
             if attempt == ATTEMPTS || !is_refusal(&error) {
                 return Err(self.failed("write", &to.to_string(), error));
             }
-            debug!(%to, cause = %super::Cause::of(&error), "refused although nothing changed: once more");
+            debug!(%to, cause = %super::cause(&error, &self.0.secrets), "refused although nothing changed: once more");
         }
         Ok(Swap::Lost)
     }

@@ -118,6 +118,17 @@ fn an_error_names_the_object_and_hides_signatures() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
+#[test]
+fn an_error_does_not_show_what_the_store_was_told() {
+    let (key, token) = ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjEXAMPLE+token/of=the==session");
+    let (_, bucket) = bucket("lake");
+    let bucket = bucket.hiding([key, token]);
+    let encoded: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    let said = format!("<Error>{key} {encoded}\n authorization: Bearer ya29.a0AfB_byC-of-somebody</Error>");
+    let error = bucket.failed("read", "sessions", StoreError::Generic { store: "S3", source: said.into() }).to_string();
+    assert!(error.contains("<Error>[secret] [secret] authorization: Bearer [secret]</Error>"), "{error}");
+}
+
 /// A file with this label, `padding` bytes before its first: a footer is found from the end.
 fn labelled(folder: &std::path::Path, uuid: uuid::Uuid, padding: u64) -> std::path::PathBuf {
     use crate::lake::encode::{Known, Label, encode};
