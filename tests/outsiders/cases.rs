@@ -201,7 +201,9 @@ fn metric_as_float() {
 
 #[test]
 fn sample_of_replaced_version() {
-    let (convlake, run) = converted("sample-of-replaced-version", 1);
+    let convlake = Convlake::new();
+    let run = convert(&convlake, &files("sample-of-replaced-version"), &["--sample"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     let ended = column(&convlake, "conversation_end")[0] != Value::Null;
     assert_eq!(run.stderr.contains("not ended"), !ended, "{}", run.stderr);
     assert_eq!(run.stderr.contains("10:05"), ended, "{}", run.stderr);

@@ -202,7 +202,7 @@ fn a_filter_that_finds_nothing_is_named() {
     let queue = "00000000-0000-4000-8000-00000000aaaa";
     let run = user.run(&["--queue", queue, "--quiet"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("WARN") && run.stderr.contains(queue), "{}", run.stderr);
+    assert!(run.stderr.to_lowercase().contains("warn") && run.stderr.contains(queue), "{}", run.stderr);
 }
 
 /// What the sample, the summary and the next step say is so.
