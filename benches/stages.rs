@@ -157,6 +157,7 @@ fn observation(day: Day, rows: DayRows, clock: Clock) -> Observation {
         settled_before: day.start(),
         out_of_window: 0,
         quarantined: 0,
+        shortage: None,
         moved: Arc::default(),
         confirmed: false,
         force_protocol: false,
@@ -171,6 +172,7 @@ fn settings() -> Settings {
         notes: Vec::new(),
         memory: MEMORY,
         max_bad: 0,
+        strict_totals: false,
         allow_vanished: false,
     }
 }

@@ -52,6 +52,7 @@
 //!         notes: Vec::new(),
 //!         memory: 64 << 20,
 //!         max_bad: 50,
+//!         strict_totals: false,
 //!         allow_vanished: false,
 //!     },
 //!     Request {

@@ -136,6 +136,38 @@ fn a_day_may_be_left_behind_more_than_once() {
 }
 
 #[test]
+fn a_conversation_is_one_whatever_stands_beside_its_id_and_start() {
+    let all = conversations("2025-06-01");
+    let want = Ids::from_iter(ids_of(&all));
+    for (name, value) in [
+        ("status", json!("closed")),
+        ("cursor", json!("c")),
+        ("totalHits", json!(0)),
+        ("error", json!("e")),
+        ("message", json!("m")),
+        ("code", json!("bad.request")),
+        ("entities", json!([])),
+        ("conversations", json!([{"id": "inner"}, {"id": "other"}])),
+        ("paging", json!({"pageCount": 9})),
+    ] {
+        let mut all = all.clone();
+        // The members before and behind those that make it a conversation.
+        for (n, conversation) in all.iter_mut().enumerate().step_by(2) {
+            let conversation = conversation.as_object_mut().unwrap();
+            conversation.shift_insert(if n % 4 == 0 { 0 } else { conversation.len() }, name.to_owned(), value.clone());
+        }
+        let convlake = Convlake::new();
+        let lines: Vec<String> = all.iter().map(Value::to_string).collect();
+        let file = save(&convlake, "conversations.ndjson", lines.join("\n"));
+        let lake = convlake.lake();
+        let run = convert(&convlake, lake.to_str().unwrap(), &[file.to_str().unwrap()]);
+        assert_eq!(run.code, Some(0), "{name}: {}", run.stderr);
+        assert_eq!(ids(&lake), want, "{name}");
+        assert!(quarantined(&lake).is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn every_way_of_saving_makes_the_same_lake() {
     let all = conversations("2025-06-01");
     let lines = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join("\n");

@@ -16,7 +16,7 @@ use convlake::export::{DayOutcome, Report};
 use convlake::lake::State;
 use convlake::plan::Source;
 use convlake::plan::due::Reason;
-use convlake::simulator::{Endpoint, Rules, SimulatorSettings, WorldSettings};
+use convlake::simulator::{Endpoint, Faults, Rules, SimulatorSettings, WorldSettings};
 use convlake::time::{Day, Timestamp, wire_time};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -494,4 +494,34 @@ async fn a_year_of_daily_syncs_ends_with_what_the_source_holds() {
         tally.syncs, tally.calls, tally.needed, tally.looked_at, tally.changed, tally.dirty, tally.vanished
     );
     assert!(tally.dirty > 20 && late > 5 && tally.vanished > 5, "a year without surprises");
+}
+
+#[tokio::test(start_paused = true)]
+async fn days_that_stay_short_are_due_again_only_when_their_numbers_change() {
+    let short_by = |by: u64| {
+        let lie = format!(r#"{{"script": [{{"endpoint": "query", "action": {{"total_off": {{"by": {by}}}}}}}]}}"#);
+        SimulatorSettings { faults: Faults::parse(&lie).unwrap(), ..world(20, HOUR) }
+    };
+    let org = Org::new(short_by(1), NOW);
+    let report = org.sync(keep(&org, "query")).await;
+    assert_eq!(report.totals.exit, 0, "{report:#?}");
+    assert!(report.totals.missing > 0 && report.days.iter().all(|day| day.state == Some("dirty")), "{report:#?}");
+    let again = org.sync(keep(&org, "query")).await;
+    assert_eq!((again.totals.calls, reasons(&again)), (0, String::new()), "the numbers are known");
+
+    // One of the days comes by with other numbers.
+    let changed = org.turned_into(short_by(2));
+    let mut ask = changed.ask("query", "2025-03-15", "2025-03-16");
+    ask.tables = keep(&changed, "query").tables;
+    assert_eq!(changed.run(ask).await.totals.exit, 0);
+    let looked = changed.sync(keep(&changed, "query")).await;
+    assert_eq!(due(&looked, Reason::Dirty), BTreeSet::from([day("2025-03-15")]), "{}", reasons(&looked));
+    let again = changed.sync(keep(&changed, "query")).await;
+    assert_eq!((again.totals.calls, reasons(&again)), (0, String::new()), "the new numbers are known");
+    // Without a shortage it is a day like any other.
+    let sound = org.turned_into(world(20, HOUR));
+    let mut ask = sound.ask("query", "2025-03-15", "2025-03-16");
+    ask.tables = keep(&sound, "query").tables;
+    let report = sound.run(ask).await;
+    assert_eq!((report.totals.exit, report.days[0].state), (0, Some("provisional")));
 }

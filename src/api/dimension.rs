@@ -14,6 +14,7 @@ use super::envelope::Envelope;
 use super::limits::Objection;
 use super::page::Page;
 use super::protocol::read_page;
+use super::shape::Place;
 use crate::error::{Context, Error, Result};
 use crate::time::Timestamp;
 
@@ -195,7 +196,7 @@ impl Lister<'_> {
         let read = |answer: &Answer| {
             let mut envelope = read_page(answer)?;
             let records = std::mem::take(&mut envelope.records);
-            if !envelope.names_records {
+            if envelope.members.place == Place::Absent {
                 return Err(Misread::Odd("the answer has no `entities`".to_owned()));
             }
             if number == 1 && records.is_empty() && envelope.total.is_some_and(|total| total > 0) {

@@ -5,31 +5,14 @@ use std::ops::Range;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::complaint::{Complaint, quote, text, whole};
+use super::complaint::{Complaint, text, whole};
 use super::scan::{Malformed, Scanner};
+use super::shape::{Member, Members, Place, Shape, name};
 use crate::error::{Error, Result};
 use crate::time::{Timestamp, parse_timestamp};
 
-/// Keys under which a page keeps its records.
-const RECORD_KEYS: [&str; 2] = ["conversations", "entities"];
-/// Keys whose values say how to go on, or why not.
-const KNOWN_KEYS: [&str; 11] = [
-    "cursor",
-    "nextPageCursor",
-    "totalHits",
-    "totalRecords",
-    "paging",
-    "dataAvailabilityDate",
-    "message",
-    "code",
-    "contextId",
-    "status",
-    "error",
-];
-/// What a list of entities says about itself. These alone make no page: a record may have such fields.
-const LIST_KEYS: [&str; 3] = ["pageCount", "nextUri", "total"];
-/// Top-level keys that an error names, at most.
-const KEYS_NAMED_MAX: usize = 20;
+/// Members that an error has in place of a page.
+const COMPLAINT_KEYS: [&str; 5] = ["message", "code", "contextId", "status", "error"];
 
 /// What the second tutorial's answers say about their pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,15 +25,39 @@ pub struct Paging {
     pub page_count: Option<u64>,
 }
 
+/// Where a chain of pages goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cursor {
+    /// Nowhere: it is absent, null or empty.
+    #[default]
+    End,
+    /// Behind this one.
+    At(String),
+    /// It is neither a text nor a number.
+    Odd,
+}
+
+impl Cursor {
+    fn of(value: &Value) -> Cursor {
+        match value {
+            Value::Null => Cursor::End,
+            Value::String(text) if text.is_empty() => Cursor::End,
+            value => text(value).map_or(Cursor::Odd, Cursor::At),
+        }
+    }
+}
+
 /// One response body, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
+    /// Its top-level members: they say what it is.
+    pub members: Members,
     /// Where in the body each record stands, in order.
     pub records: Vec<Range<usize>>,
     /// `cursor`: where a job's results go on.
-    pub cursor: Option<String>,
+    pub cursor: Cursor,
     /// `nextPageCursor`: where the first tutorial's pages go on.
-    pub next_page_cursor: Option<String>,
+    pub next_page_cursor: Cursor,
     /// `totalHits`: a hint, never a proof.
     pub total_hits: Option<u64>,
     /// `totalRecords`: the same.
@@ -63,34 +70,23 @@ pub struct Envelope {
     pub next_uri: Option<String>,
     /// `total` of such a list: a hint.
     pub total: Option<u64>,
-    /// Whether there is a place for records, also when it is empty.
-    pub names_records: bool,
     /// `dataAvailabilityDate`: the source promises to be complete before it.
     pub availability: Option<Timestamp>,
-    /// An error object in place of a page.
+    /// What it says is wrong, where it has neither records nor a place for them.
     pub complaint: Option<Complaint>,
-    /// Whether anything in it makes it a page: records, or what is said about going on. An empty object is one.
-    pub is_page: bool,
 }
 
 impl Envelope {
     /// Takes `body` apart. Records are cut out, not read: each may be broken without harm to the others.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Data`] when the body is no whole JSON object, or keeps something other than a list
-    /// under the records' key. The text names top-level keys, never a value.
+    /// [`crate::error::Kind::Data`] when the body is no whole JSON object.
     pub fn read(body: &[u8]) -> Result<Envelope> {
-        let mut page = Parts::default();
-        page.scan(body).map_err(|e| Error::data(format!("the answer is not a page: {e}")))?;
-        if let Some(key) = page.odd_records {
-            let known: Vec<_> = page.keys.iter().map(|k| format!("`{}`", quote(k))).collect();
-            return Err(Error::data(format!("`{key}` is not a list; the answer's keys: {}", known.join(", "))));
-        }
-        Ok(page.envelope())
+        let mut parts = Parts::default();
+        parts.scan(body).map_err(|e| Error::data(format!("the answer is not a page: {e}")))?;
+        Ok(parts.envelope())
     }
-}
 
-impl Envelope {
     /// Takes apart what was saved: a page, a conversation that stands alone, or a bare list of conversations, which is
     /// a page without an envelope.
     ///
@@ -103,7 +99,17 @@ impl Envelope {
         let mut scanner = Scanner::new(document);
         let records = scanner.list().and_then(|records| scanner.end().map(|()| records));
         let records = records.map_err(|e| Error::data(format!("the list is not one of conversations: {e}")))?;
-        Ok(Envelope { records, names_records: true, is_page: true, ..Envelope::default() })
+        Ok(Envelope { records, ..Envelope::of_list() })
+    }
+
+    /// A page that is a list of records and nothing else.
+    pub(crate) fn of_list() -> Envelope {
+        Envelope { members: Members::of_list(), ..Envelope::default() }
+    }
+
+    /// What the object is.
+    pub fn shape(&self) -> Shape {
+        self.members.shape()
     }
 }
 
@@ -115,7 +121,7 @@ pub(crate) fn seeming_list(page: &[u8]) -> Option<Range<usize>> {
     let bare = scanner.peek() == Some(b'[');
     if !bare {
         let key = scanner.key(true).ok()??;
-        RECORD_KEYS.iter().find(|known| page[key.start + 1..key.end - 1] == *known.as_bytes())?;
+        Some(Member::of(&name(&page[key]))).filter(|member| *member == Member::Records)?;
     }
     let start = scanner.at();
     if scanner.peek() != Some(b'[') {
@@ -125,8 +131,9 @@ pub(crate) fn seeming_list(page: &[u8]) -> Option<Range<usize>> {
     let mut behind = scanner.from(end);
     if !bare {
         while let Some(key) = behind.key(false).ok()? {
-            let key: String = serde_json::from_slice(&page[key]).ok()?;
-            behind.value().ok().filter(|_| !RECORD_KEYS.contains(&key.as_str()))?;
+            // A second list, and a conversation that has a list of its own, are not told apart here.
+            let member = Member::of(&name(&page[key]));
+            behind.value().ok().filter(|_| matches!(member, Member::PageTalk | Member::Unknown))?;
         }
     }
     behind.end().ok().map(|()| start..end)
@@ -136,11 +143,9 @@ pub(crate) fn seeming_list(page: &[u8]) -> Option<Range<usize>> {
 #[derive(Default)]
 struct Parts {
     records: Vec<Range<usize>>,
-    names_records: bool,
-    keeps_records: bool,
-    odd_records: Option<&'static str>,
-    known: Map<String, Value>,
-    keys: Vec<String>,
+    members: Members,
+    /// What a page says about itself, and what an error says.
+    said: Map<String, Value>,
 }
 
 impl Parts {
@@ -149,67 +154,99 @@ impl Parts {
         let mut first = true;
         while let Some(key) = scanner.key(first)? {
             first = false;
-            // A key that cannot be read is nobody's we know; its value is passed over like any other.
-            let key: String = serde_json::from_slice(&body[key]).unwrap_or_default();
-            if let Some(name) = RECORD_KEYS.iter().find(|name| **name == key) {
-                self.names_records = true;
-                self.records_at(&mut scanner, body, name)?;
-            } else {
-                let value = scanner.value()?;
-                if KNOWN_KEYS.iter().chain(&LIST_KEYS).any(|known| *known == key)
-                    && let Ok(value) = serde_json::from_slice(&body[value])
-                {
-                    self.known.insert(key.clone(), value);
-                }
+            let name = name(&body[key]);
+            let member = Member::of(&name);
+            if member == Member::Records {
+                let place = self.records_at(&mut scanner, body)?;
+                self.members.saw_records(&name, place);
+                continue;
             }
-            if self.keys.len() < KEYS_NAMED_MAX {
-                self.keys.push(key);
+            let value = scanner.value()?;
+            self.members.saw(&name, member);
+            if member == Member::PageTalk || COMPLAINT_KEYS.contains(&&*name) {
+                match serde_json::from_slice(&body[value]) {
+                    Ok(value) => drop(self.said.insert(name.into_owned(), value)),
+                    // It is nothing that this place may have.
+                    Err(_) => drop(self.said.insert(name.into_owned(), Value::Bool(false))),
+                }
             }
         }
         scanner.end()
     }
 
-    fn records_at(&mut self, scanner: &mut Scanner<'_>, body: &[u8], name: &'static str) -> Result<(), Malformed> {
+    fn records_at(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Place, Malformed> {
         if scanner.peek() == Some(b'[') {
-            self.keeps_records = true;
             self.records.append(&mut scanner.list()?);
-            return Ok(());
+            return Ok(Place::List);
         }
         let value = scanner.value()?;
-        match serde_json::from_slice::<Value>(&body[value]) {
-            Ok(Value::Null) => {}
-            Ok(Value::Object(object)) if object.is_empty() => self.keeps_records = true,
-            _ => self.odd_records = Some(name),
-        }
-        Ok(())
+        Ok(if &body[value] == b"null" { Place::Null } else { Place::Odd })
     }
 
-    fn envelope(self) -> Envelope {
-        let complaint = Some(Complaint::of_object(&self.known)).filter(|c| !self.keeps_records && !c.is_empty());
-        let says_more = KNOWN_KEYS.iter().any(|key| self.known.contains_key(*key));
-        let is_page = self.names_records || says_more || self.keys.is_empty();
-        let known = |name: &str| self.known.get(name);
-        let paging = known("paging").and_then(Value::as_object).map(|paging| Paging {
-            page_number: paging.get("pageNumber").and_then(whole),
-            page_size: paging.get("pageSize").and_then(whole),
-            page_count: paging.get("pageCount").and_then(whole),
+    fn envelope(mut self) -> Envelope {
+        let paging = match self.said.get("paging") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(paging)) => {
+                let mut number = |name: &str| count(paging, name, || self.members.misunderstood("paging"));
+                let (page_number, page_size) = (number("pageNumber"), number("pageSize"));
+                Some(Paging { page_number, page_size, page_count: number("pageCount") })
+            }
+            Some(_) => {
+                self.members.misunderstood("paging");
+                None
+            }
+        };
+        let mut number = |name: &str| count(&self.said, name, || self.members.misunderstood(name));
+        let (total_hits, total_records) = (number("totalHits"), number("totalRecords"));
+        let (page_count, total) = (number("pageCount"), number("total"));
+        let cursor = |name: &str| self.said.get(name).map(Cursor::of).unwrap_or_default();
+        let (cursor, next_page_cursor) = (cursor("cursor"), cursor("nextPageCursor"));
+        for (name, cursor) in [("cursor", &cursor), ("nextPageCursor", &next_page_cursor)] {
+            match cursor {
+                Cursor::End => {}
+                Cursor::At(_) => self.members.leads_on(),
+                Cursor::Odd => self.members.misunderstood(name),
+            }
+        }
+        let next_uri = self.said.get("nextUri").and_then(text);
+        if next_uri.is_some() {
+            self.members.leads_on();
+        }
+        let availability = self.said.get("dataAvailabilityDate").filter(|value| !value.is_null());
+        let availability = availability.and_then(|value| {
+            let at = value.as_str().and_then(parse_timestamp);
+            if at.is_none() {
+                self.members.misunderstood("dataAvailabilityDate");
+            }
+            at
         });
+        let complains = self.members.shape() != Shape::Record && self.members.place != Place::List;
+        let complaint = Some(Complaint::of_object(&self.said)).filter(|c| complains && !c.is_empty());
         Envelope {
-            cursor: known("cursor").and_then(text),
-            next_page_cursor: known("nextPageCursor").and_then(text),
-            total_hits: known("totalHits").and_then(whole),
-            total_records: known("totalRecords").and_then(whole),
-            availability: known("dataAvailabilityDate").and_then(Value::as_str).and_then(parse_timestamp),
-            page_count: known("pageCount").and_then(whole),
-            next_uri: known("nextUri").and_then(text),
-            total: known("total").and_then(whole),
-            names_records: self.names_records,
+            records: if self.members.shape() == Shape::Page { self.records } else { Vec::new() },
+            cursor,
+            next_page_cursor,
+            total_hits,
+            total_records,
+            availability,
+            page_count,
+            next_uri,
+            total,
             paging,
             complaint,
-            is_page,
-            records: self.records,
+            members: self.members,
         }
     }
+}
+
+/// A count that may be absent or null; `odd` is told when it is neither that nor a count.
+fn count(object: &Map<String, Value>, name: &str, odd: impl FnOnce()) -> Option<u64> {
+    let value = object.get(name).filter(|value| !value.is_null())?;
+    let count = whole(value);
+    if count.is_none() {
+        odd();
+    }
+    count
 }
 
 #[cfg(test)]
@@ -232,7 +269,7 @@ mod tests {
                 "paging":{"pageNumber":1,"pageSize":2,"pageCount":9.0},"dataAvailabilityDate":"2024-04-29T04:10:03Z","new":{}}"#,
         );
         assert_eq!(page.records.len(), 2);
-        assert_eq!((page.cursor.as_deref(), page.next_page_cursor.as_deref()), (Some("c="), Some("n")));
+        assert_eq!((&page.cursor, &page.next_page_cursor), (&Cursor::At("c=".to_owned()), &Cursor::At("n".to_owned())));
         assert_eq!((page.total_hits, page.total_records), (Some(7), Some(8)));
         assert_eq!(page.paging, Some(Paging { page_number: Some(1), page_size: Some(2), page_count: Some(9) }));
         assert_eq!(page.availability, parse_timestamp("2024-04-29T04:10:03.000Z"));
@@ -240,22 +277,39 @@ mod tests {
     }
 
     #[test]
-    fn no_records_is_said_in_many_ways() {
-        for body in
-            ["{}", r#"{"conversations":null}"#, r#"{"conversations":[]}"#, r#"{"entities":{}}"#, "\u{feff} {} \n"]
-        {
-            let names_records = body.contains('"');
-            assert_eq!(read(body), Envelope { is_page: true, names_records, ..Envelope::default() }, "{body}");
+    fn where_a_page_goes_on_is_a_text_or_a_number() {
+        for (written, cursor) in [
+            (r#""c=""#, Cursor::At("c=".to_owned())),
+            ("7", Cursor::At("7".to_owned())),
+            ("0", Cursor::At("0".to_owned())),
+            ("null", Cursor::End),
+            (r#""""#, Cursor::End),
+            ("true", Cursor::Odd),
+            ("false", Cursor::Odd),
+            ("[]", Cursor::Odd),
+            (r#"{"a":1}"#, Cursor::Odd),
+            ("NaN", Cursor::Odd),
+        ] {
+            let page = read(&format!(r#"{{"entities":[],"cursor":{written},"nextPageCursor":{written}}}"#));
+            assert_eq!((&page.cursor, &page.next_page_cursor), (&cursor, &cursor), "{written}");
+            assert_eq!(page.members.lead_on(), matches!(cursor, Cursor::At(_)), "{written}");
+            assert_eq!(page.members.are_known(), cursor != Cursor::Odd, "{written}");
         }
-        let ended = read(r#"{"entities":[],"nextPageCursor":""}"#);
-        assert_eq!(ended.next_page_cursor, None);
+        assert_eq!(read("{}").cursor, Cursor::End);
     }
 
     #[test]
-    fn a_record_that_stands_alone_is_not_a_page() {
-        assert!(!read(r#"{"conversationId":"c","participants":[]}"#).is_page);
-        assert!(!read(r#"{"conversationId":"c","total":1}"#).is_page);
-        assert!(read(r#"{"totalHits":0}"#).is_page);
+    fn what_stands_where_records_belong_is_told() {
+        for (body, place) in [
+            ("{}", Place::Absent),
+            (r#"{"conversations":null}"#, Place::Null),
+            (r#"{"conversations":[]}"#, Place::List),
+            (r#"{"entities":{}}"#, Place::Odd),
+            ("\u{feff} {} \n", Place::Absent),
+        ] {
+            let page = read(body);
+            assert_eq!((page.members.place, page.records.len()), (place, 0), "{body}");
+        }
     }
 
     #[test]
@@ -282,8 +336,7 @@ mod tests {
 
     #[test]
     fn what_is_no_page_is_refused_without_its_content() {
-        let odd = Envelope::read(br#"{"conversations":"secret","totalHits":1}"#).unwrap_err().to_string();
-        assert_eq!(odd, "`conversations` is not a list; the answer's keys: `conversations`, `totalHits`");
+        assert_eq!(read(r#"{"conversations":"secret","totalHits":1}"#).shape(), Shape::Neither);
         for bad in [
             "",
             "[]",
@@ -317,6 +370,7 @@ mod tests {
             r#"{"conversations":[]}"#,
             r#"{"conversations":{"a":[{}]}}"#,
             r#"{"conversations":[{}],"entities":[1]}"#,
+            r#"{"conversations":[{}],"conversationId":"c","conversationStart":"s"}"#,
             r#"{"conversations":[{}],"message":"no comma" "code":1}"#,
             r#"{"conversations":[{}]"#,
             r#"{"conversations":[{}]} {}"#,

@@ -11,6 +11,7 @@ pub mod filter;
 pub mod http;
 pub mod page;
 pub mod region;
+pub mod shape;
 pub mod transport;
 pub mod vocabulary;
 

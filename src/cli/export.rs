@@ -22,6 +22,9 @@ pub(super) struct ExportArgs {
     /// Leave out the days that the lake holds as far as they are asked for
     #[arg(long, env = "CONVLAKE_MISSING_ONLY", help_heading = "Range")]
     missing_only: bool,
+    /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
+    #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Source")]
+    strict_totals: bool,
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
@@ -64,6 +67,7 @@ async fn begin(
     let flattener = settings::flattener(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let settings = settings::run_settings("export", &args.lake, [&range.notes[..], &asking.notes].concat())?;
+    let settings = Settings { strict_totals: args.strict_totals, ..settings };
     let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
     let asking = super::until(stop.as_mut(), lookup).await?;
     let api = api.asking(asking.wanted.clone());

@@ -15,9 +15,9 @@ use super::text::{bytes, count, duration, number, table};
 use super::{Console, costs, lakes};
 use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
-use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch};
+use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch, WindowReport};
 use crate::plan::due::Reason;
-use crate::time::{Clock, Interval};
+use crate::time::{Clock, Day, Interval};
 
 /// Shows the days and conversations of a run as they come.
 pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
@@ -154,6 +154,7 @@ fn summary(report: &Report) -> Vec<String> {
     lines.push(format!("{} in {}", parts.join(", "), duration(time)));
     lines.extend(due(report));
     lines.extend(report.holds.as_ref().map(|holds| holdings(&report.lake, holds)));
+    lines.extend(short(report));
     for (n, what) in [
         (totals.duplicates, "delivered again: the later version was kept"),
         (totals.out_of_window, "of days outside of the slice that brought them: left out, their days marked"),
@@ -232,6 +233,29 @@ fn due(report: &Report) -> Option<String> {
     let parts = Reason::ALL.map(|reason| (of(reason), reason)).into_iter().filter(|(n, _)| *n > 0);
     let parts: Vec<String> = parts.map(|(n, reason)| format!("{n} {}", reason.name())).collect();
     (!parts.is_empty()).then(|| format!("due were {}", parts.join(", ")))
+}
+
+/// What the source counts otherwise than it sent.
+fn short(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.totals.missing > 0 {
+        let short = |window: &&WindowReport| window.told.is_some_and(|told| told > window.read);
+        let windows = report.windows.iter().filter(short);
+        let named: Vec<String> =
+            windows.map(|window| format!("{} to {}", Day::of(window.from), Day::of(window.to))).collect();
+        lines.push(format!(
+            "warning: the source counts {} more than it sent, also when it was asked again: the days are marked dirty ({})",
+            count(report.totals.missing, "conversation"),
+            named.join(", ")
+        ));
+    }
+    if report.totals.surplus > 0 {
+        lines.push(format!(
+            "the source sent {} more than it counts: all were kept",
+            count(report.totals.surplus, "conversation")
+        ));
+    }
+    lines
 }
 
 /// Unknown fields that the summary names; the report names all.

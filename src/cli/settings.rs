@@ -209,6 +209,7 @@ pub(super) fn run_settings(
         notes,
         memory: args.memory.saturating_mul(1 << 20),
         max_bad: args.max_bad,
+        strict_totals: false,
         allow_vanished: args.allow_vanished,
     })
 }

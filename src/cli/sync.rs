@@ -63,6 +63,9 @@ struct DueArgs {
     /// Changed days that one run fetches again, the oldest first
     #[arg(long, env = "CONVLAKE_MAX_DIRTY", value_name = "DAYS", default_value_t = 62)]
     max_dirty: usize,
+    /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
+    #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Source")]
+    strict_totals: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,6 +116,7 @@ async fn begin(
     let flattener = settings::flattener(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let settings = settings::run_settings("sync", &args.lake, asking.notes.clone())?;
+    let settings = export::Settings { strict_totals: args.due.strict_totals, ..settings };
     let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
     let asking = super::until(stop.as_mut(), lookup).await?;
     let api = api.asking(asking.wanted.clone());

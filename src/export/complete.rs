@@ -18,7 +18,7 @@ use crate::time::{Day, Interval, Timestamp};
 impl Exporter {
     /// Publishes the days of `slice`, several together. A day that fails is recorded, and the others go on.
     pub(super) async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
-        let Brought { fetched, mut harvest, mut ahead } = brought;
+        let Brought { fetched, mut harvest, mut ahead, shortage } = brought;
         self.recorder.slice_fetched(slice, &fetched, &harvest);
         let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
         let observer = Observer {
@@ -29,6 +29,7 @@ impl Exporter {
             lookback: self.manner.lookback,
             out_of_window: harvest.seen().out_of_window,
             quarantined: harvest.bad.len() as u64,
+            shortage,
         };
         self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
         readable?;

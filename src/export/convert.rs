@@ -20,6 +20,7 @@ use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, resume};
 use crate::api::page::{Delivery, Page};
+use crate::api::shape::Shape;
 use crate::error::{Context, Error, Result};
 use crate::lake::day_rows::DayRows;
 use crate::lake::publish::Observation;
@@ -91,6 +92,7 @@ async fn run(
         lookback: LOOKBACK,
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
+        shortage: None,
     };
     publisher.quarantine(feed, &mut harvest).await?;
     read?;
@@ -188,7 +190,7 @@ fn read_input<R: Read>(
         {
             return Ok(());
         }
-        if !document.envelope.is_page {
+        if document.envelope.shape() != Shape::Page {
             lone.add(number, document);
         } else if !send(number, (document.body(), document.envelope.records), document.list) {
             return Ok(());
@@ -213,7 +215,8 @@ impl Lone {
     /// Whether `document` goes on the same page as those before.
     fn takes(&self, document: &Document) -> bool {
         let is_near = self.chunk.as_ptr() == document.chunk.as_ptr();
-        self.records.is_empty() || is_near && !document.envelope.is_page && self.records.len() < LONE_RECORDS_A_PAGE
+        self.records.is_empty()
+            || is_near && document.envelope.shape() != Shape::Page && self.records.len() < LONE_RECORDS_A_PAGE
     }
 
     fn add(&mut self, number: u32, document: Document) {

@@ -22,7 +22,7 @@ use crate::lake::draft::Drafted;
 use crate::lake::layout::Dataset;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
-use crate::lake::receipt::{Counts, Receipt};
+use crate::lake::receipt::{Counts, Receipt, Shortage};
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
@@ -45,6 +45,8 @@ pub(super) struct Observer {
     pub(super) out_of_window: u64,
     /// Records that could not be read; which day they are of is not known.
     pub(super) quarantined: u64,
+    /// What the source counts and did not send.
+    pub(super) shortage: Option<Shortage>,
 }
 
 /// How publishing a day ended, when it did not fail.
@@ -142,6 +144,7 @@ impl Publisher {
             settled_before: by.observed_at - by.lookback,
             out_of_window: by.out_of_window,
             quarantined: by.quarantined,
+            shortage: by.shortage,
             moved: Arc::new(HashSet::new()),
             confirmed: false,
             force_protocol: by.forced,
@@ -246,7 +249,7 @@ fn seen(report: DayReport, receipt: &Receipt) -> DayReport {
 /// What the lake holds of the day, by its receipt.
 pub(super) fn held(report: DayReport, receipt: &Receipt) -> DayReport {
     DayReport {
-        state: Some(receipt.state.name()),
+        state: Some(receipt.state().name()),
         conversations: receipt.counts.conversations,
         rows: receipt.files.iter().map(|file| (file.table.to_string(), file.rows)).collect(),
         ..report

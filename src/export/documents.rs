@@ -18,6 +18,7 @@ use memchr::memchr;
 use super::buffers::Buffers;
 use crate::api::envelope::{Envelope, seeming_list};
 use crate::api::nesting::{Found, Nesting};
+use crate::api::shape::Shape;
 use crate::error::{Context, Error, Kind, Result};
 
 /// The largest document that is taken into memory.
@@ -89,7 +90,7 @@ fn told_apart(text: &[u8]) -> Result<Vec<Range<usize>>> {
         if let Some(complaint) = &envelope.complaint {
             return Err(Error::data(format!("an error answer, not a page: {complaint}")));
         }
-        if envelope.is_page {
+        if envelope.shape() == Shape::Page {
             let at = document.start;
             records.extend(envelope.records.into_iter().map(|record| record.start + at..record.end + at));
         } else {
@@ -154,8 +155,7 @@ impl<R: Read> Documents<R> {
         if let Some(end) = self.line()? {
             let text = &self.chunk[self.at..end];
             if let Some(list) = seeming_list(text).filter(|_| begins_for_sure(&self.chunk[end..])) {
-                let envelope = Envelope { names_records: true, is_page: true, ..Envelope::default() };
-                return Ok(Some(self.take(end, envelope, Some(list))));
+                return Ok(Some(self.take(end, Envelope::of_list(), Some(list))));
             }
             if let Ok(envelope) = Envelope::of_saved(text) {
                 return Ok(Some(self.take(end, envelope, None)));

@@ -1,6 +1,6 @@
 //! The rows of one slice, by day, within the run's memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -91,6 +91,19 @@ impl Harvest {
         let position = Position { chain, page, index: 0 };
         self.seen.entry(chain).or_default().records += 1;
         self.bad.push(BadRecord { position, reason: BadReason::TooLarge, raw });
+    }
+
+    /// Takes in what a second fetch of the same slice brought, whose chains are behind these. What was seen beside the
+    /// rows is the second fetch's: the first saw most of it as well.
+    pub(super) fn join(&mut self, again: Harvest) {
+        for (day, rows) in again.days {
+            self.days.entry(day).or_default().extend(rows);
+        }
+        let known: HashSet<Bytes> = again.bad.iter().map(|record| record.raw.clone()).collect();
+        self.bad.retain(|record| !known.contains(&record.raw));
+        self.bad.extend(again.bad);
+        self.refused.extend(again.refused);
+        self.seen = again.seen;
     }
 
     /// Everything seen, all chains together.

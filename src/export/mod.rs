@@ -27,6 +27,7 @@ mod pipeline;
 mod record;
 mod report;
 mod resume;
+mod short;
 mod sync;
 mod workshop;
 
@@ -69,6 +70,8 @@ pub struct Settings {
     pub memory: usize,
     /// Percent of a slice's records that may be unreadable.
     pub max_bad: u8,
+    /// A slice of which the source counts more than it sends, also when it is asked again, fails.
+    pub strict_totals: bool,
     /// Publish days from which more conversations vanished than a fault would explain.
     pub allow_vanished: bool,
 }

@@ -19,6 +19,7 @@ use super::{Means, Settings, ahead, begin};
 use crate::api::{Api, Fetched};
 use crate::error::{Context, Error, Result};
 use crate::lake::draft::Drafted;
+use crate::lake::receipt::Shortage;
 use crate::plan::{Asked, Matching, ProtocolChoice, Slice, SlicePolicy, Window, windows};
 use crate::time::{Clock, Day, Timestamp};
 
@@ -42,6 +43,7 @@ pub(super) struct Exporter {
     pub(super) recorder: Arc<Recorder>,
     pub(super) clock: Clock,
     pub(super) max_bad: u8,
+    pub(super) strict_totals: bool,
     pub(super) workshop: Workshop,
     room: Room,
 }
@@ -69,6 +71,8 @@ pub(super) struct Brought {
     pub(super) harvest: Harvest,
     /// Days that were encoded while the rest of the slice was fetched.
     pub(super) ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
+    /// What the source counts and did not send, twice.
+    pub(super) shortage: Option<Shortage>,
 }
 
 /// One way through some days.
@@ -89,7 +93,8 @@ impl Exporter {
         let clock = means.clock;
         let (workshop, publisher) = begin(settings, means, &recorder)?;
         let room = Room::new(manner.concurrency.max(1));
-        Ok(Exporter { manner, api, publisher, recorder, clock, max_bad: settings.max_bad, workshop, room })
+        let Settings { max_bad, strict_totals, .. } = *settings;
+        Ok(Exporter { manner, api, publisher, recorder, clock, max_bad, strict_totals, workshop, room })
     }
 
     /// Whether the source is the organization that the lake is of, where both are known.
@@ -182,7 +187,10 @@ impl Exporter {
     async fn fetch_and_publish(&self, slice: &Slice, asked: &Asked) -> Result<()> {
         // Early days are those that will be published as they are: of others a part would be cut off again.
         let whole = |day: Day| asked.part(day).is_some_and(|part| *part == day.interval());
-        let brought = self.fetch(slice, 0, &whole).await?;
+        let mut brought = self.fetch(slice, 0, &whole).await?;
+        if brought.fetched.missing > 0 {
+            brought = self.fetch_again(slice, brought).await?;
+        }
         let drafts = brought.ahead.values().flatten().map(Arc::clone).collect();
         let published = self.publish_days(slice, asked, brought).await;
         // Of those that were published nothing is left.
@@ -231,7 +239,7 @@ impl Exporter {
         };
         self.publisher.discard(void.into_values().flatten().collect()).await?;
         match fetched {
-            Ok(fetched) => Ok(Brought { fetched, harvest, ahead }),
+            Ok(fetched) => Ok(Brought { fetched, harvest, ahead, shortage: None }),
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();

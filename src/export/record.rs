@@ -116,8 +116,11 @@ impl Recorder {
 
     pub(super) fn slice_fetched(&self, slice: &Slice, fetched: &Fetched, harvest: &Harvest) {
         self.availability(fetched.availability);
-        let records = self.harvested(harvest);
+        self.harvested(harvest);
+        let records = fetched.records;
         let mut state = self.state();
+        state.report.totals.missing += fetched.missing;
+        state.report.totals.surplus += fetched.surplus;
         state.days_seen += slice.days().count() as u64;
         state.records_seen += records;
         if let Some(window) = state.report.windows.get_mut(slice.window) {
@@ -125,11 +128,17 @@ impl Recorder {
             window.pages += fetched.pages;
             window.records += records;
             window.hits = [window.hits, fetched.hits].into_iter().flatten().reduce(|a, b| a + b);
+            // Of slices of which nothing is told what was read counts.
+            window.told = match (window.told, fetched.told) {
+                (None, None) => None,
+                (before, told) => Some(before.unwrap_or(window.read) + told.unwrap_or(records)),
+            };
+            window.read += records;
         }
     }
 
-    /// Counts what a harvest holds beside rows, and returns all its records.
-    pub(super) fn harvested(&self, harvest: &Harvest) -> u64 {
+    /// Counts what a harvest holds beside rows.
+    pub(super) fn harvested(&self, harvest: &Harvest) {
         let seen = harvest.seen();
         let mut state = self.state();
         let totals = &mut state.report.totals;
@@ -138,7 +147,6 @@ impl Recorder {
         for (path, count) in seen.unknown {
             *state.report.unknown.entry(path).or_default() += count;
         }
-        seen.records
     }
 
     /// All days of the slice failed.

@@ -133,6 +133,10 @@ pub struct Totals {
     pub vanished: u64,
     /// Conversations that were left out because they are to be forgotten.
     pub forgotten: u64,
+    /// Records that the source counts and did not send, also when it was asked again; their days are dirty.
+    pub missing: u64,
+    /// Records that it sent beyond those that it counts.
+    pub surplus: u64,
     /// Calls at analytics endpoints, repeats included.
     pub calls: u64,
     /// Calls that were repeats.
@@ -164,14 +168,19 @@ pub struct WindowReport {
     pub pages: u64,
     /// Records on those pages.
     pub records: u64,
-    /// Conversations that the source said there were, where it said so: a hint, to be held against `records`.
+    /// Conversations that the source said there were at first, where it said so: a hint.
     pub hits: Option<u64>,
+    /// Records that it said there were at most, where it said so. Counts of pages say it roughly: it is the number nearest
+    /// to `read` that fits them.
+    pub told: Option<u64>,
+    /// Records that were read, before any was left out or set aside.
+    pub read: u64,
 }
 
 impl From<&Window> for WindowReport {
     fn from(window: &Window) -> Self {
         let (from, to) = (window.interval.from(), window.interval.to());
-        WindowReport { from, to, slices: 0, failed: 0, pages: 0, records: 0, hits: None }
+        WindowReport { from, to, slices: 0, failed: 0, pages: 0, records: 0, hits: None, told: None, read: 0 }
     }
 }
 

@@ -236,7 +236,7 @@ fn known(ledger: &Ledger) -> BTreeMap<Day, Known> {
             source: receipt.source,
             availability: receipt.availability,
             observed_at: receipt.observed_at,
-            dirty: entry.is_dirty(),
+            dirty: entry.is_due(),
             expired: receipt.is_expired(),
         };
         Some((*day, known))

@@ -13,7 +13,7 @@ use super::intake::{Intake, List};
 use super::plan::Plan;
 use super::scratch::Scratch;
 use super::sheet::Sheet;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::time::Day;
 
 /// Flattens pages into the tables of a catalog. Compiled once, shared by all threads.
@@ -85,9 +85,12 @@ impl Flattener {
         let mut records = Vec::new();
         if !intake.list(&list, &mut records)? {
             let all = cut(list.body)?;
-            let rest = all.strip_prefix(records.as_slice());
-            let rest = rest.ok_or_else(|| Error::bug("records were told apart in two ways"))?;
-            intake.all(rest.iter().map(|range| list.body.slice(range.clone())))?;
+            if !all.starts_with(&records) {
+                // It is no list of records but one in a record.
+                intake.take_back()?;
+                records.clear();
+            }
+            intake.all(all.iter().skip(records.len()).map(|range| list.body.slice(range.clone())))?;
             records = all;
         }
         Ok((intake.done(), records))

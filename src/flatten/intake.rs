@@ -73,6 +73,21 @@ impl<O: Fn(&Scratch) -> Result<(Day, i64), BadReason>, W: Fn(Day) -> bool> Intak
         Ok(false)
     }
 
+    /// Forgets everything that was taken.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Data`] when there are rows of it.
+    pub(super) fn take_back(&mut self) -> Result<()> {
+        if self.read.bad.len() as u64 != self.read.records {
+            return Err(Error::data(
+                "a conversation cannot be told from a page: it has a list of conversations itself",
+            ));
+        }
+        self.read = PageRead::default();
+        self.at.index = 0;
+        Ok(())
+    }
+
     /// What became of the page.
     pub(super) fn done(mut self) -> PageRead {
         self.read.unknown = self.sheet.scratch.unknown.take();

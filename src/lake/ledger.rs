@@ -34,6 +34,12 @@ impl DayEntry {
         }
     }
 
+    /// Whether the day is to be fetched again: it has changed, or what it lacks is not what it lacked before.
+    pub fn is_due(&self) -> bool {
+        let short = self.receipt.as_ref().filter(|receipt| !receipt.is_expired()).and_then(|r| r.counts.shortage);
+        self.is_dirty() || short.is_some_and(|shortage| !shortage.stays)
+    }
+
     /// Whether the day was removed for good.
     pub fn is_expired(&self) -> bool {
         self.receipt.as_ref().is_some_and(Receipt::is_expired)
@@ -42,7 +48,7 @@ impl DayEntry {
     /// The day's state, if it was ever published.
     pub fn state(&self) -> Option<State> {
         let receipt = self.receipt.as_ref()?;
-        Some(if self.is_dirty() { State::Dirty } else { receipt.state })
+        Some(if self.is_dirty() { State::Dirty } else { receipt.state() })
     }
 }
 

@@ -19,7 +19,7 @@ use super::draft::Drafted;
 use super::encode::hex;
 use super::layout::{LakePath, RunId};
 use super::present::{Present, table_of_ids};
-use super::receipt::{Counts, Receipt, VERSION, id_hash};
+use super::receipt::{Counts, Receipt, Shortage, VERSION, id_hash};
 use super::run::Run;
 use super::slot;
 use super::store::Store;
@@ -54,6 +54,8 @@ pub struct Observation {
     pub out_of_window: u64,
     /// Records that were set aside.
     pub quarantined: u64,
+    /// What the source counts and did not send, where there is such; which of the days of a fetch lack it is not known.
+    pub shortage: Option<Shortage>,
     /// Hashes (see [`id_hash`]) of conversations that this run saw on another day: they may vanish from this one.
     pub moved: Arc<HashSet<u128>>,
     /// Whether `rows` already hold a second fetch of the day.
@@ -205,6 +207,8 @@ impl Run {
             Shrink::Refused => return Ok(Step::Shrunk(Err(decide::shrink_refused(vanished.len(), before)))),
         }
         let mut receipt = self.receipt(observation, drafted, covers, &files, &vanished);
+        let known = present.winner().and_then(|winner| winner.counts.shortage);
+        receipt.counts.shortage = observation.shortage.map(|shortage| shortage.after(known));
         if let (Some(winner), true) = (present.winner(), files.iter().all(|file| file.staged.is_none())) {
             // The files are those of the winner, so what it says of their making stays.
             receipt.counts.vanished = winner.counts.vanished;
@@ -269,6 +273,7 @@ impl Run {
                 quarantined: observation.quarantined,
                 vanished: vanished.len() as u64,
                 forgotten: drafted.forgotten,
+                shortage: observation.shortage,
             },
             vanished: vanished.iter().map(|id| hex(*id)).collect(),
             files: files.iter().map(|file| file.entry.clone()).collect(),

@@ -21,7 +21,8 @@ pub enum State {
     Settled,
     /// It covers less than the day.
     Partial,
-    /// It was seen to have changed since. Never in a receipt: a later mark makes it so.
+    /// It was seen to have changed since, or the source counts more than it sent. Never in a receipt: a later mark or a
+    /// shortage makes it so.
     Dirty,
     /// No conversation, and no file.
     Empty,
@@ -64,6 +65,28 @@ pub struct Counts {
     pub vanished: u64,
     /// Conversations that were left out, or taken out, because they are to be forgotten.
     pub forgotten: u64,
+    /// What the same fetch was told of and did not bring, where there is such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<Shortage>,
+}
+
+/// A fetch that brought fewer records than the source says there are, twice in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// Records of the fetch by the source's account.
+    pub told: u64,
+    /// Records that came.
+    pub read: u64,
+    /// Whether the numbers stay what they are: then the day is left alone until it is due for another reason.
+    pub stays: bool,
+}
+
+impl Shortage {
+    /// The same where the day is known to lack `known`.
+    pub(super) fn after(self, known: Option<Shortage>) -> Shortage {
+        let news = known.is_some_and(|known| (known.told, known.read) != (self.told, self.read));
+        Shortage { stays: self.stays && !news, ..self }
+    }
 }
 
 /// One file of a day.
@@ -150,6 +173,11 @@ impl Receipt {
     /// Whether the day was removed for good.
     pub fn is_expired(&self) -> bool {
         self.state == State::Expired
+    }
+
+    /// How final the day is if nothing was seen of it since.
+    pub fn state(&self) -> State {
+        if self.counts.shortage.is_some() && !self.is_expired() { State::Dirty } else { self.state }
     }
 
     /// The file of `table`.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::world::Millis;
 use crate::api::envelope::Envelope;
+use crate::api::shape::Shape;
 use crate::error::{Context, Error, Result};
 use crate::time::parse_timestamp;
 
@@ -36,7 +37,11 @@ impl SavedPages {
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {
                 let place = || format!("line {}", number + 1);
-                for record in Envelope::read(line).context(place)?.records {
+                let page = Envelope::read(line).context(place)?;
+                if page.shape() != Shape::Page {
+                    return Err(Error::data("it is not a page").context(place()));
+                }
+                for record in page.records {
                     let start = line
                         .get(record.clone())
                         .and_then(start)
@@ -94,6 +99,7 @@ mod tests {
     fn what_cannot_be_served_is_named() {
         let error = |text: &str| SavedPages::new(text.to_owned()).unwrap_err().to_string();
         assert!(error("{}\n[]").starts_with("line 2: "));
+        assert_eq!(error(r#"{"conversationId":"c","conversationStart":"s"}"#), "line 1: it is not a page");
         assert_eq!(error(r#"{"conversations":[{"id":1}]}"#), "line 1: a record does not say when it started");
     }
 }

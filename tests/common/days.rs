@@ -61,6 +61,7 @@ impl Tables {
             settled_before: day.start(),
             out_of_window: 0,
             quarantined: 0,
+            shortage: None,
             moved: Arc::default(),
             confirmed: true,
             force_protocol: false,

@@ -126,6 +126,7 @@ impl Org {
                 notes: Vec::new(),
                 memory: 64 << 20,
                 max_bad: 50,
+                strict_totals: false,
                 allow_vanished: false,
             },
             lake: self.lake(),

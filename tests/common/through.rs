@@ -81,6 +81,7 @@ pub(crate) async fn export_watched(
         notes: Vec::new(),
         memory: 256 << 20,
         max_bad: 50,
+        strict_totals: false,
         allow_vanished: false,
     };
     let request =

@@ -62,22 +62,23 @@ async fn a_dead_cursor_starts_again_and_fails_when_all_die() {
 /// The records of a page that comes without them are the API's to lose; those behind it are not.
 #[tokio::test(start_paused = true)]
 async fn a_page_without_records_and_with_a_cursor_goes_on() {
-    for action in [r#""no_records""#, r#""null_records""#, r#""empty_records""#] {
-        let org = Org::new(faulty(&on(r#""page": 2"#, action)), NOW);
-        let report = org.run(in_pages(&org, "cursor")).await;
-        assert_eq!((report.totals.exit, steps(&org)), (0, vec![1, 2, 3, 4, 5, 6, 7]), "{:?}", report.errors);
-        let mut records: Vec<_> = org
-            .world(FROM, TO)
-            .keys()
-            .flat_map(|day| org.simulator.world().conversations(*day, org.clock.now()))
-            .collect();
-        records.drain(4..8);
-        let mut rest = Ids::new();
-        for record in records {
-            rest.entry(convlake::time::Day::of(record.start)).or_default().push(record.id);
-        }
-        rest.values_mut().for_each(|ids| ids.sort());
-        assert_eq!(ids(&org.lake()), rest, "{action}");
+    let org = Org::new(faulty(&on(r#""page": 2"#, r#""empty_records""#)), NOW);
+    let report = org.run(in_pages(&org, "cursor")).await;
+    assert_eq!(report.totals.exit, 0, "{:?}", report.errors);
+    assert_eq!(steps(&org).len(), 2 * 7, "what is missing is looked for again");
+    assert_eq!(report.totals.missing, 4);
+    let mut records: Vec<_> =
+        org.world(FROM, TO).keys().flat_map(|day| org.simulator.world().conversations(*day, org.clock.now())).collect();
+    records.drain(4..8);
+    let mut rest = Ids::new();
+    for record in records {
+        rest.entry(convlake::time::Day::of(record.start)).or_default().push(record.id);
+    }
+    rest.values_mut().for_each(|ids| ids.sort());
+    assert_eq!(ids(&org.lake()), rest);
+    for action in [r#""no_records""#, r#""null_records""#] {
+        let (_, error) = refuses("cursor", &on(r#""page": 2"#, action), 65).await;
+        assert!(error.message.contains("page 2: "), "{action}: {error:?}");
     }
 }
 

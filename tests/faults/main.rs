@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod answers;
 mod auth;
 mod chance;
 mod cursor;
@@ -17,6 +18,7 @@ mod limits;
 mod page;
 mod refusals;
 mod throttle;
+mod totals;
 
 use common::org::{Ask, Org, files};
 use convlake::export::{ErrorReport, Report};

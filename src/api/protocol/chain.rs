@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 
-use super::Source;
+use super::{Source, ending};
 use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::envelope::Envelope;
 use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
+use crate::api::shape::{Place, Shape};
 use crate::api::transport::Excerpt;
 use crate::api::verdict::{Rejection, disguised};
 use crate::error::{Error, Kind, Result};
@@ -29,6 +30,8 @@ pub(super) enum Stop {
     Smaller(Error),
     /// Too many bytes for one answer, which began with this id.
     TooLarge { error: Error, id: Option<Box<str>> },
+    /// No answer could be read, however often it was asked for.
+    Unreadable { error: Error, number: u32, body: Bytes },
     /// No way on.
     Fail(Error),
 }
@@ -54,6 +57,9 @@ impl Stop {
             Stop::Object(objection, error) => Stop::Object(objection, error.context(place())),
             Stop::Smaller(error) => Stop::Smaller(error.context(place())),
             Stop::TooLarge { error, id } => Stop::TooLarge { error: error.context(place()), id },
+            Stop::Unreadable { error, number, body } => {
+                Stop::Unreadable { error: error.context(place()), number, body }
+            }
             Stop::Fail(error) => Stop::Fail(error.context(place())),
         }
     }
@@ -114,19 +120,14 @@ pub(super) struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Asks until the answer is a page that `check` has nothing to say against.
-    pub(super) async fn ask(
-        &self,
-        call: Call,
-        number: u32,
-        check: impl Fn(&Envelope) -> Result<(), String>,
-    ) -> Result<Received, Stop> {
+    /// Asks until the answer is one that can be page `number` of the chain.
+    pub(super) async fn ask(&self, call: Call, number: u32) -> Result<Received, Stop> {
         // A page is asked for when there is room to hold it, so that pages never pile up before the workshop.
         let room = self.memory.room().await;
         let call = call.shrinkable(self.size > PAGE_SIZE_SLOW_MIN);
         let read = |answer: &Answer| {
             let envelope = read_page(answer)?;
-            check(&envelope).map_err(Misread::Odd)?;
+            ending::check(self.protocol, &envelope, number).map_err(Misread::Odd)?;
             let date = answer.date.unwrap_or_else(|| self.source.client.now());
             Ok((envelope, answer.body.clone(), date))
         };
@@ -142,7 +143,7 @@ impl Chain<'_> {
             let too_large = Some(TooLarge { error: error.clone(), id: first_id(&excerpt.head).map(Box::from) });
             return Ok(Received { envelope, body: Bytes::new(), date: self.source.client.now(), too_large });
         }
-        Err(self.stop(failure, number).await?.context(|| format!("page {number}")))
+        Err(self.stop(failure, number).context(|| format!("page {number}")))
     }
 
     /// Hands a page on.
@@ -159,18 +160,14 @@ impl Chain<'_> {
     }
 
     /// What a failed call means for its chain.
-    async fn stop(&self, failure: Failure, number: u32) -> Result<Stop> {
-        Ok(match failure {
+    fn stop(&self, failure: Failure, number: u32) -> Stop {
+        match failure {
             Failure::Slow(error) => Stop::Smaller(error),
             Failure::TooLarge { error, excerpt } => {
                 Stop::TooLarge { error, id: first_id(&excerpt.head).map(Box::from) }
             }
             Failure::Final(error) => Stop::Fail(error),
-            Failure::Unreadable { body, reason } => {
-                let error = Error::data(reason.clone());
-                self.send(Delivery::Refused { chain: self.ordinal, number, body, reason }).await?;
-                Stop::Fail(error)
-            }
+            Failure::Unreadable { body, reason } => Stop::Unreadable { error: Error::data(reason), number, body },
             Failure::Rejected(rejection) => {
                 // The cursor has died, or the job.
                 let dead = match (self.protocol, rejection.status.as_u16()) {
@@ -181,7 +178,7 @@ impl Chain<'_> {
                 };
                 if dead { Stop::Restart(rejection.into_error()) } else { Stop::rejected(rejection) }
             }
-        })
+        }
     }
 
     pub(super) async fn send(&self, delivery: Delivery) -> Result<()> {
@@ -193,7 +190,7 @@ impl Chain<'_> {
 /// What a page says beside its record, when that is too large.
 fn beside(excerpt: &Excerpt) -> Option<Envelope> {
     let envelope = Envelope::read(&excerpt.outline).ok()?;
-    (envelope.names_records && envelope.complaint.is_none()).then_some(envelope)
+    (envelope.members.place == Place::List).then_some(envelope)
 }
 
 /// The first id in the beginning of a page.
@@ -208,11 +205,14 @@ fn first_id(head: &[u8]) -> Option<&str> {
 /// A page, or why the answer is none.
 pub(in crate::api) fn read_page(answer: &Answer) -> Result<Envelope, Misread> {
     let mut envelope = Envelope::read(&answer.body).map_err(|e| Misread::Odd(e.to_string()))?;
-    match envelope.complaint.take() {
-        None => Ok(envelope),
-        Some(complaint) => {
-            let text = format!("the API answered with an error in place of a page: {complaint}");
-            Err(disguised(complaint).map_or(Misread::Odd(text), Misread::Refusal))
-        }
+    let keys = envelope.members.named();
+    if let Some(complaint) = envelope.complaint.take() {
+        let text = format!("the API answered with an error in place of a page: {complaint}; {keys}");
+        return Err(disguised(complaint).map_or(Misread::Odd(text), Misread::Refusal));
+    }
+    match envelope.shape() {
+        Shape::Page => Ok(envelope),
+        Shape::Record => Err(Misread::Odd(format!("the answer is a conversation, not a page of them; {keys}"))),
+        Shape::Neither => Err(Misread::Odd(format!("the answer is not a page of conversations; {keys}"))),
     }
 }

@@ -41,9 +41,9 @@ pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
     let (mut number, mut empty) = (1, 0);
     loop {
         let call = request(chain.source, chain.part, size, trail.current())?.outlined(chain.size == 1);
-        let mut received = chain.ask(call, number, |_| Ok(())).await?;
+        let mut received = chain.ask(call, number).await?;
         let step = trail
-            .follow(received.envelope.next_page_cursor.take())
+            .follow(std::mem::take(&mut received.envelope.next_page_cursor))
             .map_err(|s| s.context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;

@@ -154,7 +154,7 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             query.push_str("&cursor=");
             query.extend(byte_serialize(cursor.as_bytes()));
         }
-        let mut received = match chain.ask(Call::get(query).outlined(chain.size == 1), number, |_| Ok(())).await {
+        let mut received = match chain.ask(Call::get(query).outlined(chain.size == 1), number).await {
             Err(Stop::Restart(_)) if number == 1 && looks < RESULTS_LOOKS_MAX => {
                 chain.source.client.policy.sleep(POLL_FIRST * (1 << looks)).await?;
                 looks += 1;
@@ -171,7 +171,9 @@ async fn read(walk: &mut Walk<'_>, id: &str) -> Result<(), Stop> {
             }
             other => other?,
         };
-        let step = trail.follow(received.envelope.cursor.take()).map_err(|s| s.context(|| format!("page {number}")))?;
+        let step = trail
+            .follow(std::mem::take(&mut received.envelope.cursor))
+            .map_err(|s| s.context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;
         }

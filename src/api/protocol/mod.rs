@@ -1,12 +1,13 @@
 //! One slice, paged to its end.
 //!
-//! A protocol pages one part of the slice as one chain of pages and says how it ended ([`chain`]); [`walk`] decides
+//! A protocol pages one part of the slice as one chain of pages and says how it ended ([`chain`], [`ending`]); [`walk`] decides
 //! what follows: the next part, the same part again, the same with smaller pages, or its halves. [`cursor`],
 //! [`jobs`], [`page`] and [`query`] know what to send and how an answer leads on, and nothing else; [`numbered`] asks
 //! for pages that have numbers at the same time.
 
 mod chain;
 mod cursor;
+mod ending;
 mod jobs;
 mod numbered;
 mod page;

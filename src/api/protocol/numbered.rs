@@ -3,6 +3,8 @@
 //! What is said about the number is a hint: it decides what is asked for ahead, never what is the end. A page is
 //! placed by its number, whenever it arrives.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use xxhash_rust::xxh3::xxh3_128;
@@ -25,8 +27,6 @@ const PARTS: u32 = 1 << 31;
 pub(super) struct Numbering {
     /// The request for a page of `part`, by size and number.
     pub(super) request: fn(source: &Source, part: Interval, size: u32, number: u32) -> Result<Call>,
-    /// What speaks against an answer to page `number`.
-    pub(super) check: fn(envelope: &Envelope, number: u32) -> Result<(), String>,
     /// Pages of `size` with records, as far as the answer says.
     pub(super) count: fn(envelope: &Envelope, size: u32) -> Option<u64>,
     pub(super) end: End,
@@ -58,34 +58,59 @@ struct Delivered {
     hash: Option<u128>,
 }
 
+/// How many pages there are by the API's account, and how many of them have records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pages {
+    /// The largest count that was heard, if any was.
+    counted: Option<u64>,
+    filled: u64,
+    /// Records that fit on one.
+    size: u64,
+}
+
+impl Pages {
+    /// The number of records nearest to `read` that fits the count: at least one on each page, and no page overfull.
+    pub(super) fn told(&self, read: u64) -> Option<u64> {
+        let counted = self.counted?;
+        Some(if counted > self.filled { read + (counted - self.filled) } else { read.min(counted * self.size) })
+    }
+}
+
 /// What is known of the chain so far.
 struct Known {
     end: End,
-    count: u64,
+    pages: Pages,
     last_full: u64,
     last_filled: u64,
     first_empty: Option<u64>,
+    /// The first page, by its number, that could not be had.
+    failed: Option<(u64, Stop)>,
 }
 
 impl Known {
+    fn count(&self) -> u64 {
+        self.pages.counted.unwrap_or(0)
+    }
+
     /// The last page worth asking for.
     fn reach(&self) -> u64 {
-        match self.end {
+        let reach = match self.end {
             End::Empty => {
-                let reach = self.count.max(self.last_filled) + 1;
+                let reach = self.count().max(self.last_filled) + 1;
                 self.first_empty.map_or(reach, |empty| reach.min(empty))
             }
             End::NotFull => {
-                let reach = self.count.max(self.last_full + 1);
+                let reach = self.count().max(self.last_full + 1);
                 // Behind an empty page one more shows whether it was the end.
                 self.first_empty.map_or(reach, |empty| reach.min(empty + 1))
             }
-        }
+        };
+        self.failed.as_ref().map_or(reach, |(number, _)| reach.min(*number))
     }
 
     fn learn(&mut self, page: &Delivered) {
         let number = u64::from(page.number);
-        self.count = self.count.max(page.count.unwrap_or(0));
+        self.pages.counted = self.pages.counted.max(page.count);
         if page.full {
             self.last_full = self.last_full.max(number);
         }
@@ -93,20 +118,44 @@ impl Known {
             self.first_empty = Some(self.first_empty.map_or(number, |empty| empty.min(number)));
         } else {
             self.last_filled = self.last_filled.max(number);
+            self.pages.filled += 1;
         }
+    }
+
+    fn fail(&mut self, number: u64, stop: Stop) {
+        if self.failed.as_ref().is_none_or(|(first, _)| number < *first) {
+            self.failed = Some((number, stop));
+        }
+    }
+
+    /// Why the chain failed, once no page below `open` is still awaited. What lies behind its end was asked for in vain,
+    /// and so it does not matter what became of it.
+    fn failure(&mut self, open: Option<u64>) -> Option<Stop> {
+        let first_empty = self.first_empty;
+        let is_moot = |number: u64| first_empty.is_some_and(|empty| empty < number);
+        let (_, stop) = self.failed.take_if(|(n, _)| !is_moot(*n) && open.is_none_or(|open| *n < open))?;
+        Some(stop)
     }
 
     /// Whether pages were under way while the data changed, or an answer was wrong.
     fn check(&self) -> Result<(), Stop> {
-        if let Some(empty) = self.first_empty.filter(|empty| *empty <= self.count && self.end == End::NotFull) {
-            tracing::warn!("the API counts {} pages, and page {empty} is empty", self.count);
+        if let Some(empty) = self.first_empty.filter(|empty| *empty <= self.count() && self.end == End::NotFull) {
+            tracing::warn!("the API counts {} pages, and page {empty} is empty", self.count());
         }
         let Some(empty) = self.first_empty.filter(|empty| *empty < self.last_filled) else { return Ok(()) };
-        let error = Error::data(format!("page {empty} is empty, and page {} behind it is not", self.last_filled));
+        Err(self.hole(empty, self.last_filled))
+    }
+
+    /// Page `filled` has records, and page `empty`, which is not behind it, had none.
+    fn hole(&self, empty: u64, filled: u64) -> Stop {
+        let error = match filled.checked_sub(empty) {
+            None | Some(0) => Error::data(format!("page {empty} was empty, and has records now")),
+            Some(_) => Error::data(format!("page {empty} is empty, and page {filled} behind it is not")),
+        };
         match self.end {
             // Each call is answered from current data: what grows meanwhile looks like this for a moment.
-            End::Empty => Err(Stop::Restart(error)),
-            End::NotFull => Err(Stop::Fail(error)),
+            End::Empty => Stop::Restart(error),
+            End::NotFull => Stop::Fail(error),
         }
     }
 }
@@ -114,9 +163,10 @@ impl Known {
 /// All pages of the part.
 pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<(), Stop> {
     let chain = walk.chain;
-    let mut known = Known { end: numbering.end, count: 0, last_full: 0, last_filled: 0, first_empty: None };
+    let pages = Pages { size: chain.size.into(), ..Pages::default() };
+    let mut known = Known { end: numbering.end, pages, last_full: 0, last_filled: 0, first_empty: None, failed: None };
     let (mut open, mut next, mut last_hash) = (FuturesUnordered::new(), 1u32, None);
-    let mut turn = None;
+    let (mut turn, mut awaited) = (None, BTreeSet::new());
     loop {
         let (reach, deepest) = (known.reach(), deepest(chain));
         if reach < u64::from(next) + PAGES_AHEAD_MAX as u64 {
@@ -127,17 +177,37 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
             turn = Some(chain.source.turn.acquire().await.map_err(|e| Error::bug("turns have ended").source(e))?);
         }
         while u64::from(next) <= reach.min(deepest) && open.len() < PAGES_AHEAD_MAX {
-            let counted = u64::from(next) <= known.count;
-            open.push(page(chain, numbering, next, counted, last_hash.take()));
+            let (number, counted) = (next, u64::from(next) <= known.count());
+            let page = page(chain, numbering, number, counted, last_hash.take());
+            open.push(async move { (number, page.await) });
+            awaited.insert(u64::from(number));
             next += 1;
         }
-        let Some(outcome) = open.next().await else {
+        if let Some(stop) = known.failure(awaited.first().copied()) {
+            return Err(stop);
+        }
+        let Some((number, outcome)) = open.next().await else {
             if reach > deepest {
                 return Err(too_many(chain));
             }
-            return known.check();
+            known.check()?;
+            if numbering.end == End::NotFull {
+                walk.counted(&known.pages);
+            } else if let Some(empty) = known.first_empty
+                && walk.lacks() >= chain.size.into()
+            {
+                return look_again(chain, numbering, &known, empty).await;
+            }
+            return Ok(());
         };
-        let page = outcome?;
+        awaited.remove(&u64::from(number));
+        let page = match outcome {
+            Ok(page) => page,
+            Err(stop) => {
+                known.fail(number.into(), stop);
+                continue;
+            }
+        };
         known.learn(&page);
         walk.count(page.pages, page.records);
         if page.number == 1 {
@@ -145,7 +215,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
                 tracing::warn!("the API counts no page and sent {} records; they are kept", page.records);
             }
             // A part that cannot be split is paged as far as it goes: the total is only a hint.
-            if known.count > deepest && can_split(chain.part) {
+            if known.count() > deepest && can_split(chain.part) {
                 return Err(too_many(chain));
             }
         }
@@ -155,6 +225,24 @@ pub(super) async fn chain(walk: &mut Walk<'_>, numbering: &Numbering) -> Result<
         }
         last_hash = page.hash;
     }
+}
+
+/// Asks for the page that was `empty`, and for the one behind it, once more: by the total, a whole page is missing.
+async fn look_again(chain: Chain<'_>, numbering: &Numbering, known: &Known, empty: u64) -> Result<(), Stop> {
+    for n in [empty, empty + 1] {
+        let Ok(number) = u32::try_from(n.min(deepest(chain))) else { break };
+        if u64::from(number) < n {
+            break;
+        }
+        match ask(chain, numbering, number).await {
+            Ok(received) if received.is_empty() => {}
+            Ok(_) | Err(Stop::TooLarge { .. }) => return Err(known.hole(empty, n)),
+            // What is behind the end does not matter.
+            Err(stop) if n == empty => return Err(stop),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The last page that the API gives access to.
@@ -202,7 +290,9 @@ async fn page(
         }
     }
     page.records = received.envelope.records.len();
-    page.full = page.records >= chain.size as usize;
+    // Paging that does not count leaves open whether there is more.
+    let uncounted = received.envelope.paging.is_some() && page.count.is_none();
+    page.full = page.records >= chain.size as usize || page.records > 0 && uncounted;
     if page.records > 0 {
         page.pages = 1;
         chain.deliver(number, received).await?;
@@ -262,5 +352,5 @@ fn smaller(first: u32, size: u32) -> Vec<(u32, u32)> {
 
 async fn ask(chain: Chain<'_>, numbering: &Numbering, number: u32) -> Result<Received, Stop> {
     let call = (numbering.request)(chain.source, chain.part, chain.size, number)?;
-    chain.ask(call, number, |envelope| (numbering.check)(envelope, number)).await
+    chain.ask(call, number).await
 }

@@ -10,8 +10,7 @@ use crate::error::Result;
 use crate::plan::Protocol;
 use crate::time::{Interval, wire_time};
 
-pub(super) const NUMBERING: Numbering =
-    Numbering { request, check, count: |envelope, _| count(envelope), end: End::NotFull };
+pub(super) const NUMBERING: Numbering = Numbering { request, count: |envelope, _| count(envelope), end: End::NotFull };
 
 /// The request for one page.
 pub(super) fn request(source: &Source, part: Interval, size: u32, number: u32) -> Result<Call> {
@@ -27,17 +26,7 @@ pub(super) fn request(source: &Source, part: Interval, size: u32, number: u32) -
     Ok(Call::post(QUERY_PATH, &body(own, settings.wanted.filters.wire(Protocol::Page)?)))
 }
 
-fn check(envelope: &Envelope, number: u32) -> Result<(), String> {
-    let echoed = envelope.paging.and_then(|paging| paging.page_number);
-    if echoed.is_some_and(|echoed| echoed != u64::from(number)) {
-        return Err(format!("asked for page {number}, the answer says that it is another"));
-    }
-    if number == 1 && envelope.records.is_empty() && count(envelope).is_some_and(|count| count > 0) {
-        return Err("the first page is empty, and the API counts at least one".to_owned());
-    }
-    Ok(())
-}
-
-fn count(envelope: &Envelope) -> Option<u64> {
-    envelope.paging?.page_count
+/// The pages that there are, by its account.
+pub(super) fn count(envelope: &Envelope) -> Option<u64> {
+    envelope.paging.and_then(|paging| paging.page_count).or(envelope.page_count)
 }

@@ -11,7 +11,6 @@ use crate::time::Interval;
 
 pub(super) const NUMBERING: Numbering = Numbering {
     request,
-    check: |_, _| Ok(()),
     count: |envelope, size| Some(envelope.total_hits.unwrap_or(0).div_ceil(u64::from(size))),
     end: End::Empty,
 };

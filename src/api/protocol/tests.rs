@@ -9,6 +9,7 @@ use crate::api::testing::{Asked, Delivered, Reply, Scripted, api, fetch, records
 use crate::api::transport::Fault;
 use crate::api::{ApiSettings, Fetched, Filters, Wanted};
 use crate::error::{Kind, Result};
+use crate::plan::Protocol;
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
 use crate::time::parse_timestamp;
 
@@ -20,6 +21,390 @@ fn conversations(from: usize, count: usize) -> Value {
 fn number(asked: &Asked) -> u64 {
     let body = &asked.body;
     body["pageNumber"].as_u64().or_else(|| body["paging"]["pageNumber"].as_u64()).unwrap()
+}
+
+/// Whatever stands where a page should be.
+mod answers {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Pages of 2 records in the sound source.
+    const PAGES: usize = 3;
+
+    /// The page that a request asks for, by the cursors of [`sound`].
+    fn page_of(asked: &Asked) -> usize {
+        let by_cursor = asked.body["pageCursor"].as_str().or_else(|| Some(asked.path.split_once("cursor=")?.1));
+        match by_cursor {
+            Some(cursor) => cursor.trim_start_matches("to-").parse().unwrap(),
+            None if asked.body.get("pageNumber").or_else(|| asked.body.get("paging")).is_some() => {
+                number(asked) as usize
+            }
+            None => 1,
+        }
+    }
+
+    /// Page `n` of a sound source.
+    fn sound(protocol: Protocol, n: usize) -> Value {
+        let records = if n <= PAGES { records(2 * n, 2) } else { Vec::new() };
+        let next = if n < PAGES { json!(format!("to-{}", n + 1)) } else { Value::Null };
+        match protocol {
+            Query if n > PAGES => json!({"totalHits": 2 * PAGES}),
+            Query => json!({"conversations": records, "totalHits": 2 * PAGES}),
+            Jobs if n == PAGES => json!({"conversations": records, "dataAvailabilityDate": "2025-06-14T00:00:00Z"}),
+            Jobs => json!({"conversations": records, "cursor": next}),
+            Cursor => json!({"entities": records, "nextPageCursor": next, "totalRecords": 2 * PAGES}),
+            Page => json!({"entities": records, "paging": {"pageNumber": n, "pageSize": 2, "pageCount": PAGES}}),
+        }
+    }
+
+    /// Fetches from a source that answers `form` of the page in place of page `at`, every time. Returns how often that
+    /// page was asked for as well.
+    async fn with(
+        protocol: Protocol,
+        at: usize,
+        form: impl Fn(Value) -> Value + Send + 'static,
+    ) -> (Result<Fetched>, Delivered, usize) {
+        let scripted = Scripted::new(move |asked| match (asked.method.as_str(), asked.path.contains("/jobs")) {
+            ("DELETE", _) => Reply::status(204, Value::Null),
+            ("POST", true) => Reply::json(json!({"jobId": "j"})),
+            (_, true) if !asked.path.contains("/results") => Reply::json(json!({"state": "FULFILLED"})),
+            _ => {
+                let n = page_of(asked);
+                Reply::json(if n == at { form(sound(protocol, n)) } else { sound(protocol, n) })
+            }
+        });
+        let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+        let (fetched, delivered) = fetch(&api(&scripted, settings), slice(protocol, 2)).await;
+        let is_page =
+            |asked: &Asked| asked.method == "POST" && asked.path.ends_with("query") || asked.path.contains("/results");
+        let tries = scripted.asked().iter().filter(|asked| is_page(asked) && page_of(asked) == at).count();
+        (fetched, delivered, tries)
+    }
+
+    fn key(protocol: Protocol) -> &'static str {
+        if matches!(protocol, Query | Jobs) { "conversations" } else { "entities" }
+    }
+
+    type Form = (&'static str, Arc<dyn Fn(Value) -> Value + Send + Sync>);
+
+    fn form(name: &'static str, form: impl Fn(Value) -> Value + Send + Sync + 'static) -> Form {
+        (name, Arc::new(form))
+    }
+
+    fn without(mut page: Value, key: &str) -> Value {
+        page.as_object_mut().unwrap().shift_remove(key);
+        page
+    }
+
+    fn put(mut page: Value, key: &str, value: Value) -> Value {
+        page[key] = value;
+        page
+    }
+
+    /// What no source sends in place of a page, wherever.
+    fn never(protocol: Protocol) -> Vec<Form> {
+        let key = key(protocol);
+        let cursor = if protocol == Cursor { "nextPageCursor" } else { "cursor" };
+        let mut forms = vec![
+            form("in an envelope", |page| json!({"result": page})),
+            form("as data", |_| json!({"data": records(0, 2)})),
+            form("as text", |page| json!({"body": page.to_string()})),
+            form("a status", |_| json!({"status": "maintenance"})),
+            form("a record", |_| json!({"conversationId": "c", "conversationStart": "2025-01-01T00:00:00Z"})),
+            form("an object for the list", move |page| put(page, key, json!({}))),
+            form("a text for the list", move |page| put(page, key, json!("none"))),
+            form("absent beside a cursor", move |page| put(without(page, key), cursor, json!("to-3"))),
+            form("null beside a cursor", move |page| put(put(page, key, Value::Null), cursor, json!("to-3"))),
+            form("null beside the unknown", move |_| json!({key: null, "state": "degraded"})),
+            form("absent beside the unknown", |_| json!({"totalHits": 0, "notice": "degraded"})),
+            form("empty beside the unknown", move |_| json!({key: [], "notice": "degraded"})),
+            form("an unreadable total", move |_| json!({key: [], "totalHits": "many", "totalRecords": []})),
+            form(
+                "another count",
+                move |page| json!({key: null, "paging": {"pageCount": 7, "pageNumber": page["paging"]["pageNumber"]}}),
+            ),
+        ];
+        if matches!(protocol, Jobs | Cursor) {
+            for odd in [json!(true), json!({"at": "to-3"}), json!(["to-3"])] {
+                forms.push(form("an odd cursor", move |page| put(page, cursor, odd.clone())));
+            }
+            forms.push(form("null", move |_| json!({key: null})));
+            forms.push(form("absent beside a total", move |page| put(without(page, key), "totalRecords", json!(6))));
+        }
+        if matches!(protocol, Cursor | Page) {
+            forms.push(form("bare", |_| json!({})));
+            forms.push(form("null", move |page| put(page, key, Value::Null)));
+            forms.push(form("absent", move |page| without(page, key)));
+        }
+        forms
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_neither_a_page_nor_a_known_end_is_asked_for_three_times_and_fails_the_slice() {
+        for protocol in [Query, Jobs, Cursor, Page] {
+            // Behind its last page with records a query still asks for one.
+            let last = if protocol == Query { PAGES + 1 } else { PAGES };
+            for at in 1..=last {
+                let mut forms = never(protocol);
+                if at == 1 && protocol == Query {
+                    forms.extend([
+                        form("empty", |page| put(page, "conversations", json!([]))),
+                        form("absent", |page| without(page, "conversations")),
+                        form("null", |page| put(page, "conversations", Value::Null)),
+                    ]);
+                }
+                if at == 1 && protocol == Page {
+                    forms.extend([
+                        form("empty", |page| put(page, "entities", json!([]))),
+                        form("empty and uncounted", |_| json!({"entities": [], "paging": {"pageNumber": 1}})),
+                    ]);
+                }
+                for (name, form) in forms {
+                    let form = Arc::clone(&form);
+                    let (fetched, delivered, tries) = with(protocol, at, move |page| form(page)).await;
+                    let place = format!("{protocol:?}, page {at}, {name}");
+                    let error = fetched.expect_err(&place);
+                    assert_eq!((error.kind(), tries), (Kind::Data, 3), "{place}: {error}");
+                    let named = if name == "bare" { "; it has no keys" } else { "; its keys: `" };
+                    assert!(error.to_string().contains(named), "{place}: {error}");
+                    assert_eq!(delivered.refused.len(), 1, "{place}: {error}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_ends_that_are_known_are_taken() {
+        let ends = [
+            (
+                Query,
+                vec![
+                    json!({}),
+                    json!({"totalHits": 0}),
+                    json!({"aggregations": [{}]}),
+                    json!({"conversations": null}),
+                    json!({"conversations": [], "totalHits": 0}),
+                ],
+            ),
+            (
+                Jobs,
+                vec![
+                    json!({}),
+                    json!({"dataAvailabilityDate": "2025-06-14T00:00:00Z"}),
+                    json!({"conversations": [], "cursor": null}),
+                    json!({"conversations": [], "cursor": ""}),
+                ],
+            ),
+            (
+                Cursor,
+                vec![
+                    json!({"entities": []}),
+                    json!({"entities": [], "nextPageCursor": null, "pageSize": 0}),
+                    json!({"totalRecords": 0}),
+                    json!({"entities": null, "totalRecords": 0}),
+                ],
+            ),
+            (
+                Page,
+                vec![
+                    json!({"entities": []}),
+                    json!({"paging": {"pageCount": 0}}),
+                    json!({"entities": null, "paging": {"pageCount": 0}}),
+                    json!({"entities": [], "paging": {"pageCount": 0}}),
+                ],
+            ),
+        ];
+        for (protocol, ends) in ends {
+            for end in ends {
+                // The only page, and the last of several; the query's is behind those.
+                for at in [1, if protocol == Query { PAGES + 1 } else { PAGES }] {
+                    let page = end.clone();
+                    let (fetched, delivered, tries) = with(protocol, at, move |_| page.clone()).await;
+                    let want = if at == 1 { 0 } else { 2 * (at as u64 - 1) };
+                    let found = fetched.map(|fetched| fetched.records);
+                    // A page that was counted and is empty is looked at twice.
+                    let twice = protocol == Page && at > 1;
+                    assert_eq!(
+                        (found.ok(), tries),
+                        (Some(want), 1 + usize::from(twice)),
+                        "{protocol:?}, page {at}: {end}"
+                    );
+                    assert!(delivered.refused.is_empty(), "{end}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_in_the_middle_of_numbered_pages_fails_the_slice() {
+        for (protocol, end) in [
+            (Query, json!({})),
+            (Query, json!({"totalHits": 6})),
+            (Page, json!({"entities": []})),
+            (Page, json!({"paging": {"pageCount": 0}})),
+        ] {
+            let (fetched, ..) = with(protocol, 2, move |_| end.clone()).await;
+            let error = fetched.unwrap_err();
+            assert_eq!(error.kind(), Kind::Data);
+            assert!(error.to_string().contains("page 2 is empty, and page 3 behind it is not"), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_list_beside_a_cursor_goes_on_and_not_for_ever() {
+        for protocol in [Jobs, Cursor] {
+            for at in [1, 2] {
+                let (fetched, ..) = with(protocol, at, move |page| put(page, key(protocol), json!([]))).await;
+                assert_eq!(fetched.unwrap().records, 4, "{protocol:?}, page {at}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_is_a_cursor() {
+        for protocol in [Jobs, Cursor] {
+            let cursor = if protocol == Cursor { "nextPageCursor" } else { "cursor" };
+            let (fetched, ..) = with(protocol, 1, move |page| put(page, cursor, json!(2))).await;
+            assert_eq!(fetched.unwrap().records, 6, "{protocol:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_behind_the_end_is_moot() {
+        for protocol in [Query, Page] {
+            for kind in 0..4 {
+                // More are counted than there are: those behind are asked for ahead.
+                let scripted = Scripted::new(move |asked| match (number(asked), protocol) {
+                    (n @ 1..=2, Query) => {
+                        Reply::json(json!({"conversations": records(2 * n as usize, 2), "totalHits": 12}))
+                    }
+                    (n @ 1..=2, _) => {
+                        Reply::json(json!({"entities": records(2 * n as usize, 2), "paging": {"pageCount": 6}}))
+                    }
+                    (3, Query) => Reply::json(json!({"totalHits": 12})).after(Duration::from_secs(9)),
+                    (3, _) => {
+                        Reply::json(json!({"entities": [], "paging": {"pageCount": 6}})).after(Duration::from_secs(9))
+                    }
+                    _ => match kind {
+                        0 => Reply::status(400, json!({"message": "no such page"})),
+                        1 => Reply::status(500, Value::Null),
+                        2 => Reply::json(json!({"status": "maintenance"})),
+                        _ => Reply::fault(Fault::Body),
+                    },
+                });
+                let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+                let (fetched, delivered) = fetch(&api(&scripted, settings), slice(protocol, 2)).await;
+                let fetched = fetched.unwrap_or_else(|error| panic!("{protocol:?}, {kind}: {error}"));
+                assert_eq!((fetched.records, delivered.restarts), (4, 0), "{protocol:?}, {kind}");
+                assert!(fetched.missing > 0 && delivered.refused.is_empty(), "{protocol:?}, {kind}: {fetched:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_before_the_end_fails_the_slice() {
+        for protocol in [Query, Page] {
+            for at in 1..=PAGES {
+                let (fetched, ..) = with(protocol, at, |_| json!({"message": "no", "status": 400})).await;
+                assert!(fetched.unwrap_err().to_string().contains(&format!("page {at}: ")), "{protocol:?}");
+            }
+        }
+    }
+}
+
+/// What was told against what was read.
+mod totals {
+    use super::*;
+
+    /// A query of pages of 2: as many records as `sizes` say, and this total on each.
+    async fn query(sizes: &'static [usize], total: u64) -> (Result<Fetched>, Vec<u64>) {
+        let scripted = Scripted::new(move |asked| {
+            let n = number(asked) as usize;
+            let records = records(2 * n, sizes.get(n - 1).copied().unwrap_or(0));
+            Reply::json(if records.is_empty() {
+                json!({})
+            } else {
+                json!({"conversations": records, "totalHits": total})
+            })
+        });
+        let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+        let fetched = fetch(&api(&scripted, settings), slice(Query, 2)).await.0;
+        (fetched, scripted.asked().iter().map(number).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_and_what_is_read_are_compared() {
+        for (total, told, missing, surplus) in [(4, 4, 0, 0), (5, 5, 1, 0), (3, 3, 0, 1), (0, 0, 0, 4)] {
+            let fetched = query(&[2, 2], total).await.0.unwrap();
+            assert_eq!((fetched.records, fetched.told), (4, Some(told)));
+            assert_eq!((fetched.missing, fetched.surplus), (missing, surplus), "{total}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_whole_page_is_missing_the_end_is_looked_at_again() {
+        let mut numbers = query(&[2, 2], 5).await.1;
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4], "less than a page");
+        let (fetched, mut numbers) = query(&[2, 2], 6).await;
+        numbers.sort_unstable();
+        assert_eq!((fetched.unwrap().missing, numbers), (2, vec![1, 2, 3, 3, 4, 4]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_behind_the_end_begin_the_slice_anew_and_fail_it_when_they_stay() {
+        for behind in [3, 4] {
+            // Page 3 is empty when it is asked for first; later there is something.
+            let mut looks = HashMap::new();
+            let scripted = Scripted::new(move |asked| {
+                let n = number(asked);
+                let look = looks.entry(n).and_modify(|look| *look += 1).or_insert(1);
+                let empty = n > 2 && !(n == behind && *look % 2 == 0);
+                let found = records(2 * n as usize, 2);
+                Reply::json(if empty { json!({}) } else { json!({"conversations": found, "totalHits": 6}) })
+            });
+            let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+            let (fetched, delivered) = fetch(&api(&scripted, settings), slice(Query, 2)).await;
+            let error = fetched.unwrap_err();
+            assert_eq!((error.kind(), delivered.restarts), (Kind::Data, 3), "{error}");
+            let why = if behind == 3 {
+                "page 3 was empty, and has records now"
+            } else {
+                "page 3 is empty, and page 4 behind it is not"
+            };
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_of_pages_bounds_the_records() {
+        for (sizes, count, told, missing, surplus) in [
+            (&[2, 2, 1][..], 3, 5, 0, 0),
+            (&[2, 2][..], 4, 6, 2, 0),
+            (&[2, 2, 1][..], 1, 2, 0, 3),
+            (&[1][..], 1, 1, 0, 0),
+        ] {
+            let scripted = Scripted::new(move |asked| {
+                let n = number(asked) as usize;
+                let records = records(2 * n, sizes.get(n - 1).copied().unwrap_or(0));
+                Reply::json(json!({"entities": records, "paging": {"pageCount": count}}))
+            });
+            let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
+            let fetched = fetch(&api(&scripted, settings), slice(Page, 2)).await.0.unwrap();
+            assert_eq!(
+                (fetched.told, fetched.missing, fetched.surplus),
+                (Some(told), missing, surplus),
+                "{sizes:?} of {count}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_that_is_told_nothing_lacks_nothing() {
+        let scripted = Scripted::in_turn(vec![Reply::json(json!({"entities": records(0, 3)}))]);
+        let fetched = fetch(&api(&scripted, settings()), slice(Cursor, 2)).await.0.unwrap();
+        assert_eq!((fetched.told, fetched.missing, fetched.surplus), (None, 0, 0));
+    }
 }
 
 mod query {
@@ -278,7 +663,7 @@ mod query {
         assert_eq!((error.kind(), scripted.asked().len()), (Kind::Data, 3));
         assert_eq!(
             delivered.refused,
-            ["`conversations` is not a list; the answer's keys: `conversations`, `totalHits`"]
+            ["page 1: the answer is not a page of conversations; its keys: `conversations`, `totalHits`"]
         );
         assert!(!error.to_string().contains("hunter2"));
     }
@@ -301,7 +686,6 @@ mod query {
 
 mod large {
     use super::*;
-    use crate::plan::Protocol;
 
     /// Bytes that fit into an answer.
     const FIT: usize = 100;
@@ -506,7 +890,8 @@ mod page {
             (answer(3, 0), 3),
             (answer(3, 1), 3),
             (Reply::json(json!({"entities": records(0, 4)})), 4),
-            (Reply::json(json!({})), 0),
+            (Reply::json(json!({"entities": []})), 0),
+            (Reply::json(json!({"paging": {"pageCount": 0}})), 0),
         ] {
             let scripted = Scripted::in_turn(vec![reply]);
             let (fetched, _) = fetch(&api(&scripted, settings()), slice(Page, 30)).await;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::chain::Stop;
+use crate::api::envelope::Cursor;
 use crate::error::Error;
 
 /// Where a chain of cursors has been.
@@ -32,8 +33,12 @@ impl Trail {
     }
 
     /// Follows the cursor of an answer.
-    pub(super) fn follow(&mut self, next: Option<String>) -> Result<Step, Stop> {
-        let Some(next) = next else { return Ok(Step::End) };
+    pub(super) fn follow(&mut self, next: Cursor) -> Result<Step, Stop> {
+        let next = match next {
+            Cursor::End => return Ok(Step::End),
+            Cursor::At(next) => next,
+            Cursor::Odd => return Err(Stop::Fail(Error::data("the cursor is neither a text nor a number"))),
+        };
         if self.seen.contains(&next) {
             if self.repeating {
                 return Err(Stop::Restart(Error::data("the API returned a cursor for the second time")));

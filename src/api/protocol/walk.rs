@@ -5,7 +5,8 @@ use tokio::sync::mpsc::Sender;
 use tracing::Instrument;
 
 use super::chain::{Chain, Received, Said, Stop, TooLarge};
-use super::{Source, cursor, jobs, numbered, page, query};
+use super::numbered::{self, Pages};
+use super::{Source, cursor, jobs, page, query};
 use crate::api::limits::Objection;
 use crate::api::page::Delivery;
 use crate::error::{Error, Result};
@@ -25,8 +26,15 @@ pub struct Fetched {
     pub pages: u64,
     /// Records on them.
     pub records: u64,
-    /// How many the API said there were, when it did: a hint.
+    /// How many the API said there were at first, when it did: a hint.
     pub hits: Option<u64>,
+    /// How many it said there were at most, and as far as it did; of parts that say nothing, what was read. Page counts
+    /// say it roughly: it is the nearest number to what was read that fits.
+    pub told: Option<u64>,
+    /// Records that were told of and are not among those read, chain by chain.
+    pub missing: u64,
+    /// Records beyond those that were told of, chain by chain.
+    pub surplus: u64,
     /// The source promises to be complete before this, when it says (jobs); the earliest of all its answers.
     pub availability: Option<Timestamp>,
     /// When the first answer was given, by the server's clock.
@@ -85,6 +93,11 @@ async fn walk(
         };
         match stop {
             Stop::Fail(error) => return Err(error),
+            Stop::Unreadable { error, number, body } => {
+                let (chain, reason) = (walk.chain.ordinal, error.to_string());
+                walk.chain.send(Delivery::Refused { chain, number, body, reason }).await?;
+                return Err(error);
+            }
             Stop::Restart(error) if restarts == RESTARTS_MAX => {
                 return Err(error.context(format!("after {RESTARTS_MAX} restarts")));
             }
@@ -109,6 +122,9 @@ async fn walk(
         pages: walk.done.pages,
         records: walk.done.records,
         hits: walk.done.hits,
+        told: walk.done.told,
+        missing: walk.done.missing,
+        surplus: walk.done.surplus,
         availability: walk.availability,
         observed_at: walk.observed_at.unwrap_or_else(|| source.client.now()),
         chains: walk.chain.ordinal - chain_base,
@@ -172,7 +188,17 @@ pub(super) fn wire_interval(source: &Source, slice: &Slice) -> Option<Interval> 
 impl Fetched {
     /// Of a slice that has not begun.
     fn nothing(now: Timestamp) -> Fetched {
-        Fetched { pages: 0, records: 0, hits: None, availability: None, observed_at: now, chains: 0 }
+        Fetched {
+            pages: 0,
+            records: 0,
+            hits: None,
+            told: None,
+            missing: 0,
+            surplus: 0,
+            availability: None,
+            observed_at: now,
+            chains: 0,
+        }
     }
 }
 
@@ -190,6 +216,9 @@ struct Tally {
     pages: u64,
     records: u64,
     hits: Option<u64>,
+    told: Option<u64>,
+    missing: u64,
+    surplus: u64,
 }
 
 impl Walk<'_> {
@@ -199,6 +228,7 @@ impl Walk<'_> {
         // A watermark that goes backwards takes back its promise.
         self.availability = [self.availability, said.availability].into_iter().flatten().min();
         self.open.hits = self.open.hits.or(said.hits);
+        self.open.told = self.open.told.max(said.hits);
         Ok(())
     }
 
@@ -215,6 +245,16 @@ impl Walk<'_> {
     pub(super) fn count(&mut self, pages: u64, records: usize) {
         self.open.pages += pages;
         self.open.records += records as u64;
+    }
+
+    /// Takes note of what the count of pages says about the records, where nothing else does.
+    pub(super) fn counted(&mut self, pages: &Pages) {
+        self.open.told = self.open.told.or(pages.told(self.open.records));
+    }
+
+    /// Records that the chain was told of and has not read.
+    pub(super) fn lacks(&self) -> u64 {
+        self.open.told.unwrap_or(0).saturating_sub(self.open.records)
     }
 
     /// Hands on a page of a chain that asks for one page at a time, or the name of the record that was all of it.
@@ -269,9 +309,15 @@ impl Walk<'_> {
 
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
-        if let Some(hits) = open.hits.filter(|hits| *hits > open.records) {
-            tracing::warn!("{}: the API counts {hits} records and sent {}", self.chain.part, open.records);
+        if let Some(told) = open.told.filter(|told| *told != open.records) {
+            tracing::debug!("{}: the API counts {told} records and sent {}", self.chain.part, open.records);
+            self.done.missing += told.saturating_sub(open.records);
+            self.done.surplus += open.records.saturating_sub(told);
         }
+        self.done.told = match (self.done.told, open.told) {
+            (None, None) => None,
+            (before, told) => Some(before.unwrap_or(self.done.records) + told.unwrap_or(open.records)),
+        };
         self.done.pages += open.pages;
         self.done.records += open.records;
         self.done.hits = [self.done.hits, open.hits].into_iter().flatten().reduce(|a, b| a + b);

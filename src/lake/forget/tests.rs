@@ -50,6 +50,7 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
         settled_before: at("2025-01-25T00:00:00Z"),
         out_of_window: 0,
         quarantined: 0,
+        shortage: None,
         moved: Arc::default(),
         confirmed: true,
         force_protocol: false,

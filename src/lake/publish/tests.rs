@@ -63,6 +63,7 @@ impl Lab {
             settled_before: at("2025-01-25T00:00:00Z"),
             out_of_window: 0,
             quarantined: 0,
+            shortage: None,
             moved: Arc::default(),
             confirmed: false,
             force_protocol: false,

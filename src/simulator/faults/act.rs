@@ -62,13 +62,8 @@ impl Action {
             Action::PageCount { value } => set_page_count(page, |_| *value),
             Action::PageCountOff { by } => set_page_count(page, |count| count.saturating_add_signed(*by)),
             Action::NoPaging => drop(page.rest.shift_remove("paging")),
-            Action::Total { value } => {
-                for name in ["totalHits", "totalRecords"] {
-                    if let Some(total) = page.rest.get_mut(name) {
-                        *total = Value::from(*value);
-                    }
-                }
-            }
+            Action::Total { value } => set_total(page, |_| *value),
+            Action::TotalOff { by } => set_total(page, |total| total.saturating_add_signed(*by)),
             Action::NoRecords => page.records = Records::Missing,
             Action::NullRecords => page.records = Records::Null,
             Action::EmptyRecords => page.records = Records::List(Vec::new()),
@@ -88,6 +83,14 @@ impl Action {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+fn set_total(page: &mut Page, change: impl Fn(u64) -> u64) {
+    for name in ["totalHits", "totalRecords"] {
+        if let Some(total) = page.rest.get_mut(name) {
+            *total = Value::from(change(total.as_u64().unwrap_or(0)));
         }
     }
 }

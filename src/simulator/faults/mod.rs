@@ -132,6 +132,11 @@ pub enum Action {
         /// The value.
         value: u64,
     },
+    /// `totalHits` or `totalRecords` is larger or smaller than it should be.
+    TotalOff {
+        /// By so much.
+        by: i64,
+    },
     /// No `conversations` or `entities`.
     NoRecords,
     /// Null instead of the records.
