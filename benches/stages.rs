@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use convlake::api::envelope::Envelope;
 use convlake::api::{Api, ApiSettings, Credentials, Endpoint, Page};
-use convlake::export::{self, Input, Means, Report, Request, Settings};
+use convlake::export::{self, Input, Means, Onto, Report, Request, Settings};
 use convlake::flatten::batch::DayBatch;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
 use convlake::lake::encode::{Known, Label, encode};
 use convlake::lake::forgotten::Forgotten;
+use convlake::lake::versions::Rule;
 use convlake::lake::{Dataset, Family, Identity, Lake, Observation, Outcome, RunId, Selection, TableSpec};
 use convlake::plan::{Protocol, ProtocolChoice, Source};
 use convlake::simulator::{Rules, Simulator, SimulatorSettings, WorldSettings};
@@ -113,7 +114,7 @@ fn encoding(c: &mut Criterion) {
 
 fn encoded(specs: &[TableSpec], rows: &DayRows) -> u64 {
     let (day, observed_at) = (rows.batches[0].day, at("2026-06-01T00:00:00Z"));
-    let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default()).expect("a day");
+    let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default(), Rule::Position).expect("a day");
     let known = Known::default();
     let files = assembled.tables.iter().map(|table| {
         let label = Label { uuid: Default::default(), day, run: RunId::at(observed_at), observed_at, of: None };
@@ -198,7 +199,8 @@ fn convert(c: &mut Criterion) {
         b.to_async(&runtime).iter(async || {
             let (folder, clock) = (folder(), Clock::starting_at(at("2026-06-01T00:00:00Z")));
             let inputs = vec![Input::File(path.clone())];
-            let report = export::convert(settings(), inputs, means(&folder, clock), std::future::pending()).await;
+            let report =
+                export::convert(settings(), inputs, Onto::Replace, means(&folder, clock), std::future::pending()).await;
             finished(&report, WEEK.conversations);
         });
     });

@@ -415,7 +415,7 @@ fn a_record_that_is_set_aside_says_from_which_document_it_came() {
     assert!(shown.stderr.contains("no_id: bad, chain 1, page 4, record 0"), "{}", shown.stderr);
 
     let run = convert_stdin(&convlake, "piped-lake", bad.to_string().as_bytes());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_refused(&run, &convlake.path("piped-lake"), "stdin: its only record cannot be read (no_id 1)");
     assert_eq!(quarantined(&convlake.path("piped-lake"))[0]["place"], "stdin");
 }
 
@@ -432,7 +432,7 @@ fn fewer_conversations_than_the_lake_holds_are_refused_unless_it_is_meant() {
     // Of the first day one is missing; the others are as they were.
     let run = convert(&convlake, "lake", &["fewer.json"]);
     assert_eq!(run.code, Some(3), "{}", run.stderr);
-    assert!(run.stderr.contains("--allow-vanished"), "{}", run.stderr);
+    assert!(run.stderr.contains("--merge") && !run.stderr.contains("--allow-vanished"), "{}", run.stderr);
     assert_eq!(written(&convlake.lake()), files);
 
     save(&convlake, "day.json", page(&all[1..12]));

@@ -18,6 +18,7 @@ use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
 use convlake::lake::encode::{Known, Label, encode};
 use convlake::lake::forgotten::Forgotten;
+use convlake::lake::versions::Rule;
 use convlake::lake::{RunId, TableSpec};
 use convlake::time::parse_timestamp;
 use data::{Conversations, Order, Shape};
@@ -71,7 +72,7 @@ fn flatten(flattener: &Flattener, page: &Page) -> Result<FlatPage> {
 fn encoded(specs: &[TableSpec], rows: &DayRows) -> Result<u64> {
     let day = rows.batches.first().ok_or_else(|| Error::bug("no day"))?.day;
     let at = parse_timestamp("2026-06-01T00:00:00Z").ok_or_else(|| Error::bug("no time"))?;
-    let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default())?;
+    let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default(), Rule::Position)?;
     let (mut bytes, known) = (0, Known::default());
     for table in &assembled.tables {
         let label = Label { uuid: Default::default(), day, run: RunId::at(at), observed_at: at, of: None };

@@ -22,7 +22,7 @@ mod outline;
 mod pace;
 mod protocol;
 mod retry;
-mod scan;
+pub(crate) mod scan;
 mod settings;
 mod source;
 mod stats;

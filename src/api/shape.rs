@@ -139,6 +139,11 @@ impl Members {
         self.leads_on
     }
 
+    /// Whether it has an id or a start, as a conversation has both.
+    pub fn tell_of_a_conversation(&self) -> bool {
+        self.has_id || self.has_start
+    }
+
     /// Whether nothing is in it that a page does not have.
     pub fn are_known(&self) -> bool {
         self.unknown.is_empty()

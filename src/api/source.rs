@@ -9,7 +9,6 @@ use tokio::sync::mpsc::Sender;
 use super::client::{Answer, Call, Client, Failure, Misread};
 use super::complaint::{quote, text};
 use super::dimension::{self, Dimension, Listing};
-use super::envelope::Cursor;
 use super::pace::CALLS_PER_MINUTE_PAGE;
 use super::page::Delivery;
 use super::protocol::{self, Fetched, JOBS_MAX, JOBS_PATH, Source};
@@ -89,7 +88,7 @@ impl Api {
                 _ => envelope.total_hits.or(envelope.total_records),
             };
             let on_page = envelope.records.len();
-            let is_full = slice.protocol == Protocol::Cursor && envelope.next_page_cursor != Cursor::End;
+            let is_full = slice.protocol == Protocol::Cursor && envelope.members.lead_on();
             let page_size = u32::try_from(on_page).ok().filter(|size| is_full && *size > 0);
             Ok(Probed { records: stated.unwrap_or(on_page as u64), page_size })
         };

@@ -25,6 +25,7 @@ pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
     let records = AtomicU64::new(0);
     let console = console.clone();
     Arc::new(move |event| match event {
+        Event::Note(note) => console.say(&format!("note: {note}")),
         Event::Expected(expected) => console.say(&costs::calls(expected)),
         Event::Page(n) => {
             let records = records.fetch_add(n, Ordering::Relaxed) + n;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures::stream;
 
 use super::days::{Observer, Publishing};
+use super::feed::Feed;
 use super::harvest::Harvest;
-use super::input::Feed;
 use super::pipeline::{Brought, Exporter};
 use super::workshop::LeftBehind;
 use crate::error::{Context, Error, Result};

@@ -1,42 +1,45 @@
 //! Saved pages into the same lake: no plan and no source, the rest of the pipeline as it is.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::ahead;
 use super::closing::conclude;
 use super::days::{Observer, PUBLISHING_MAX, Publisher, Publishing};
-use super::documents::{self, Document, Documents};
-use super::input::{Feed, Input};
+use super::feed::Feed;
+use super::input::Input;
+use super::merge;
+use super::reading::{Reading, check_any_readable};
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Report, Settings, begin, resume};
-use crate::api::page::{Delivery, Page};
-use crate::api::shape::Shape;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::lake::day_rows::DayRows;
 use crate::lake::publish::Observation;
-use crate::memory::Memory;
 use crate::plan::Source;
 use crate::plan::due::LOOKBACK;
 use crate::time::{Clock, Day};
 
-/// Conversations that stand alone in their documents are gathered into pages of this size.
-const LONE_RECORDS_A_PAGE: usize = 500;
+/// What saved pages are to the days that they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// All inputs of one call are one observation of the days they hold, which takes the place of what the lake holds of
+    /// them. Of two versions of a conversation the one read later wins.
+    Replace,
+    /// They are added to what the lake holds. Of two versions of a conversation the one in which something happened last
+    /// wins, wherever it comes from.
+    Merge,
+}
 
-/// Converts saved pages: all inputs of one call are one observation of the days they hold, and nothing is published
-/// before all of them are read. Of two versions of a conversation the one read later wins.
+/// Converts saved pages. Nothing is published before all of them are read.
 pub async fn convert(
     settings: Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     means: Means,
     stop: impl Future<Output = Error>,
 ) -> Report {
@@ -49,7 +52,7 @@ pub async fn convert(
     let work = async {
         let begun = resume::begun(&recorder, None);
         publisher.with_run(move |run| run.lake().history().begin(&begun)).await?;
-        run(&settings, inputs, &workshop, &publisher, &recorder, clock).await
+        run(&settings, inputs, onto, &workshop, &publisher, &recorder, clock).await
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
@@ -61,21 +64,24 @@ pub async fn convert(
 async fn run(
     settings: &Settings,
     inputs: Vec<Input>,
+    onto: Onto,
     workshop: &Workshop,
     publisher: &Publisher,
-    recorder: &Recorder,
+    recorder: &Arc<Recorder>,
     clock: Clock,
 ) -> Result<()> {
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
-    let memory = workshop.memory().clone();
     let inputs: Arc<[Input]> = inputs.into();
     let feed = Feed::Saved(Arc::clone(&inputs));
-    let reading = tokio::task::spawn_blocking(move || read(&inputs, &memory, &pages));
+    let reading = Reading::new(Arc::clone(&inputs), workshop.memory().clone(), pages, Arc::clone(recorder));
+    let reading = tokio::task::spawn_blocking(move || reading.all());
     let observed_at = clock.now();
     let (left, mut behind) = mpsc::channel(1);
     let owner = Owner { feed: feed.clone(), now: observed_at };
     let early = Early { to: left, wants: &|_| true, spilled: true };
-    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), Some(early));
+    // What is added to a day is assembled with what the lake holds of it, not before.
+    let early = (onto == Onto::Replace).then_some(early);
+    let gathering = workshop.gather(delivered, owner, |records| recorder.page(records), early);
     let behind = stream::poll_fn(move |context| behind.poll_recv(context));
     let drafting = ahead::draft(publisher, behind).try_collect::<BTreeMap<_, _>>();
     let (gathered, drafted) = tokio::join!(gathering, drafting);
@@ -83,7 +89,8 @@ async fn run(
     // Files never start again, so nothing that was left behind is void.
     let (ahead, Gathered { mut harvest, .. }) = (drafted?, gathered?);
     recorder.harvested(&harvest);
-    let readable = harvest.check_readable(settings.max_bad);
+    let readable =
+        check_any_readable(&harvest, &inputs, settings.max_bad).and_then(|()| harvest.check_readable(settings.max_bad));
     let observer = Observer {
         source: Source::Files,
         forced: false,
@@ -95,8 +102,15 @@ async fn run(
         shortage: None,
     };
     publisher.quarantine(feed, &mut harvest).await?;
-    read?;
+    let others = read?;
     readable?;
+    if others > 0 && harvest.seen().records == 0 {
+        return Err(Error::data("the inputs hold no conversations, only records of other streams")
+            .hint("conversations have a conversationId and a conversationStart"));
+    }
+    if onto == Onto::Merge {
+        return merge::merge(publisher, recorder, harvest, observer.quarantined).await;
+    }
 
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
@@ -150,87 +164,5 @@ fn missing(observation: &Observation) -> Error {
         "day {}: the lake holds conversations that these pages do not: the day keeps its files",
         observation.day
     ))
-    .hint("convert all pages of a day in one call, or say `--allow-vanished`")
-}
-
-/// Sends the pages of all inputs, one chain an input.
-fn read(inputs: &[Input], memory: &Memory, pages: &mpsc::Sender<Delivery>) -> Result<()> {
-    for (chain, input) in (0..).zip(inputs) {
-        read_input(input.documents()?, chain, memory, pages)
-            .map_err(documents::refused)
-            .context(|| input.to_string())?;
-    }
-    Ok(())
-}
-
-fn read_input<R: Read>(
-    documents: Documents<R>,
-    chain: u32,
-    memory: &Memory,
-    pages: &mpsc::Sender<Delivery>,
-) -> Result<()> {
-    let send = |number, (body, records): (Bytes, Vec<Range<usize>>), list: Option<Range<usize>>| {
-        let body = Handle::current().block_on(memory.page(body));
-        // Nobody listens any more only when the conversion has ended with an error of its own.
-        pages.blocking_send(Delivery::Page(Page { chain, number, body, records, list })).is_ok()
-    };
-    let mut lone = Lone::default();
-    for (n, document) in (1_u64..).zip(documents) {
-        let document = document?;
-        let number = u32::try_from(n).map_err(|_| Error::data("there are over 4 billion documents"))?;
-        if let Some(complaint) = &document.envelope.complaint {
-            return Err(
-                Error::data(format!("an error answer, not a page: {complaint}")).context(format!("document {n}"))
-            );
-        }
-        // A page in between must not overtake the lone records before it: order decides between versions.
-        if !lone.takes(&document)
-            && let Some(page) = lone.take()
-            && !send(lone.first, page, None)
-        {
-            return Ok(());
-        }
-        if document.envelope.shape() != Shape::Page {
-            lone.add(number, document);
-        } else if !send(number, (document.body(), document.envelope.records), document.list) {
-            return Ok(());
-        }
-    }
-    if let Some(page) = lone.take() {
-        send(lone.first, page, None);
-    }
-    Ok(())
-}
-
-/// Conversations that stand alone, one a document, in the same chunk.
-#[derive(Default)]
-struct Lone {
-    /// The number of the first of them.
-    first: u32,
-    chunk: Bytes,
-    records: Vec<Range<usize>>,
-}
-
-impl Lone {
-    /// Whether `document` goes on the same page as those before.
-    fn takes(&self, document: &Document) -> bool {
-        let is_near = self.chunk.as_ptr() == document.chunk.as_ptr();
-        self.records.is_empty()
-            || is_near && document.envelope.shape() != Shape::Page && self.records.len() < LONE_RECORDS_A_PAGE
-    }
-
-    fn add(&mut self, number: u32, document: Document) {
-        if self.records.is_empty() {
-            self.first = number;
-        }
-        self.chunk = document.chunk;
-        self.records.push(document.range);
-    }
-
-    fn take(&mut self) -> Option<(Bytes, Vec<Range<usize>>)> {
-        let (chunk, records) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.records));
-        let whole = records.first()?.start..records.last()?.end;
-        let shifted = |record: Range<usize>| record.start - whole.start..record.end - whole.start;
-        Some((chunk.slice(whole.clone()), records.into_iter().map(shifted).collect()))
-    }
+    .hint("say `--merge` to add these pages to the day; or convert all pages of the day in one call")
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::sync::Semaphore;
 
+use super::feed::Feed;
 use super::harvest::Harvest;
-use super::input::Feed;
 use super::record::Recorder;
 use super::report::{DayOutcome, DayReport};
 use super::workshop::LeftBehind;
@@ -20,6 +20,7 @@ use crate::lake::assemble::TableSpec;
 use crate::lake::day_rows::DayRows;
 use crate::lake::draft::Drafted;
 use crate::lake::layout::Dataset;
+use crate::lake::merge::Addition;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
 use crate::lake::receipt::{Counts, Receipt, Shortage};
@@ -195,13 +196,35 @@ impl Publisher {
             let outcomes = run.publish_all(&days);
             let ended = days.into_iter().zip(outcomes).map(|(observation, outcome)| {
                 let record = |outcome| {
-                    let Some(day) = report(&observation, outcome) else { return false };
+                    let Some(day) = report(observation.day, observation.source, outcome) else { return false };
                     recorder.day(day);
                     true
                 };
                 let recorded = outcome.map(record);
                 let doubtful = |observation| Publishing::Doubtful(Box::new(observation));
                 (observation.day, recorded.map(|done| if done { Publishing::Done } else { doubtful(observation) }))
+            });
+            Ok(ended.collect())
+        })
+        .await
+    }
+
+    /// Adds to days together, and records what became of each.
+    pub(super) async fn merge_all(&self, additions: Vec<Addition>) -> Result<Vec<(Day, Result<()>)>> {
+        let room = Arc::clone(&self.permits).acquire_owned().await;
+        let room = room.map_err(|e| Error::bug("the publisher is closed").source(e))?;
+        let (run, recorder) = (Arc::clone(&self.run), Arc::clone(&self.recorder));
+        self.blocking(move || {
+            let _until_recorded = room;
+            let outcomes = run.merge_all(&additions);
+            let ended = additions.iter().zip(outcomes).map(|(addition, outcome)| {
+                let day = addition.day;
+                let recorded = outcome.map(|outcome| {
+                    if let Some(day) = report(day, Source::Files, outcome) {
+                        recorder.day_again(day);
+                    }
+                });
+                (day, recorded)
             });
             Ok(ended.collect())
         })
@@ -224,8 +247,8 @@ impl Publisher {
 }
 
 /// What became of the day; `None` while that is in doubt.
-fn report(observation: &Observation, outcome: Outcome) -> Option<DayReport> {
-    let new = |outcome| DayReport::new(observation.day, outcome, observation.source);
+fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
+    let new = |outcome| DayReport::new(day, outcome, source);
     let kept = |reason| DayReport { reason: Some(reason), ..new(DayOutcome::Kept) };
     match outcome {
         Outcome::Published(receipt) => {

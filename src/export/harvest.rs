@@ -177,13 +177,29 @@ impl Harvest {
         if bad < BAD_RECORDS_MIN || bad * 100 <= records * u64::from(max_percent) {
             return Ok(());
         }
+        let reasons = Harvest::reasons(&self.bad);
+        Err(Error::data(format!("{bad} of {records} records cannot be read ({reasons})"))
+            .hint("the records are under `_convlake/quarantine`; --max-bad sets what is tolerated"))
+    }
+
+    /// Why these records are bad, with numbers.
+    pub(super) fn reasons<'b>(bad: impl IntoIterator<Item = &'b BadRecord>) -> String {
         let mut reasons = BTreeMap::<&str, u64>::new();
-        for record in &self.bad {
+        for record in bad {
             *reasons.entry(record.reason.name()).or_default() += 1;
         }
         let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-        Err(Error::data(format!("{bad} of {records} records cannot be read ({})", reasons.join(", ")))
-            .hint("the records are under `_convlake/quarantine`; --max-bad sets what is tolerated"))
+        reasons.join(", ")
+    }
+
+    /// The chains that brought records of which none can be read, and those records.
+    pub(super) fn unreadable_chains(&self) -> BTreeMap<u32, Vec<&BadRecord>> {
+        let mut chains = BTreeMap::<u32, Vec<&BadRecord>>::new();
+        for record in &self.bad {
+            chains.entry(record.position.chain).or_default().push(record);
+        }
+        chains.retain(|chain, bad| self.seen.get(chain).is_some_and(|seen| seen.records == bad.len() as u64));
+        chains
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //! `pipeline` is that way up to the end of a slice, `complete` the rest; which days its pages have left behind, the
 //! `frontier` says, and those are encoded `ahead`. What goes through is a set of days: a range without what an interrupted
-//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages.
+//! run had done (`resume`), or what is due (`sync`). `convert` goes the same way with saved pages: `reading` opens each
+//! `input`, cuts it into `documents` and sends on what is in them. They replace days, or `merge` adds them to days.
 
 mod ahead;
 mod buffers;
@@ -19,11 +20,14 @@ mod days;
 mod dimensions;
 mod documents;
 mod expect;
+mod feed;
 mod frontier;
 mod harvest;
 mod input;
+mod merge;
 mod names;
 mod pipeline;
+mod reading;
 mod record;
 mod report;
 mod resume;
@@ -34,10 +38,10 @@ mod workshop;
 use std::sync::Arc;
 
 pub use compare::{DayCount, count_days};
-pub use convert::convert;
+pub use convert::{Onto, convert};
 pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily_dimensions, dimensions};
 pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
-pub use input::Input;
+pub use input::{Input, Inputs};
 pub use names::{first_name, resolve_names, spelled_ids};
 pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
 pub use sync::{Outlook, SyncRequest, outlook, sync};
@@ -94,6 +98,8 @@ pub struct Request {
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// Something about the request that shows only when it is read.
+    Note(&'a str),
     /// What the run is expected to cost, before its first call for conversations.
     Expected(&'a Expectation),
     /// A page with so many records arrived.

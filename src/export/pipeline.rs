@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::days::Publisher;
 use super::expect::{Terms, Volume, estimate};
+use super::feed::Feed;
 use super::harvest::Harvest;
-use super::input::Feed;
 use super::record::Recorder;
 use super::workshop::{Early, Gathered, LeftBehind, Owner, PAGES_WAITING_MAX, Workshop};
 use super::{Means, Settings, ahead, begin};

@@ -110,6 +110,12 @@ impl Recorder {
         state.report.totals.availability_date = state.report.totals.availability_date.max(availability);
     }
 
+    /// Something that the operator should know about what is read.
+    pub(super) fn note(&self, note: String) {
+        (self.watch)(Event::Note(&note));
+        self.state().report.notes.push(note);
+    }
+
     pub(super) fn page(&self, records: u64) {
         (self.watch)(Event::Page(records));
     }
@@ -185,6 +191,12 @@ impl Recorder {
     pub(super) fn days_done(&self) -> Vec<Day> {
         let done = |day: &&DayReport| matches!(day.outcome, DayOutcome::Published | DayOutcome::Unchanged);
         self.state().report.days.iter().filter(done).map(|day| day.date).collect()
+    }
+
+    /// A day is done that may have been done before: only what became of it at last is told.
+    pub(super) fn day_again(&self, day: DayReport) {
+        self.state().report.days.retain(|before| before.date != day.date);
+        self.day(day);
     }
 
     /// The day is not fetched: the lake has what `receipt` says.

@@ -27,7 +27,7 @@ pub struct Report {
     pub finished_at: Option<Timestamp>,
     /// What was asked for, `sync`: what was due; absent for `convert`.
     pub range: Option<Interval>,
-    /// What the operator was told about the request at the start.
+    /// What the operator was told about the request.
     pub notes: Vec<String>,
     /// Everything summed up.
     pub totals: Totals,

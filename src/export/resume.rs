@@ -26,7 +26,7 @@ fn fingerprint(command: &str, lake: &Lake, asked: &Interval, protocol: ProtocolC
 }
 
 /// The days of `asked` that run `own` of the request `fingerprint` need not fetch, with what the lake has. With
-/// `missing_only` that is every day whose receipt covers what is asked of it.
+/// `missing_only` that is every day whose receipt holds what is asked of it.
 fn held(run: &Run, asked: &Asked, fingerprint: &str, missing_only: bool) -> Result<Vec<(Day, Receipt)>> {
     let lake = run.lake();
     let interrupted = if missing_only { HashSet::new() } else { interrupted(lake, run.id(), fingerprint)? };
@@ -36,7 +36,7 @@ fn held(run: &Run, asked: &Asked, fingerprint: &str, missing_only: bool) -> Resu
     let ledger = lake.ledger()?;
     let held = asked.parts().filter_map(|(day, part)| {
         let entry = ledger.day(day)?;
-        let receipt = entry.receipt.as_ref().filter(|receipt| receipt.covers.covers(part))?;
+        let receipt = entry.receipt.as_ref().filter(|receipt| receipt.holds(part))?;
         let counts = missing_only || (interrupted.contains(&receipt.run) && !entry.is_dirty());
         counts.then(|| (day, receipt.clone()))
     });

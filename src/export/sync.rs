@@ -227,10 +227,11 @@ fn asked(due: &[Due]) -> Asked {
     due.iter().map(|due| due.part).collect()
 }
 
-/// What is known of every day that the lake holds.
+/// What is known of every day of which the lake holds a part that somebody fetched.
 fn known(ledger: &Ledger) -> BTreeMap<Day, Known> {
     let known = ledger.days().filter_map(|(day, entry)| {
-        let receipt = entry.receipt.as_ref()?;
+        // What was merged says nothing about what is missing: such a day is fetched like one that is not there.
+        let receipt = entry.receipt.as_ref().filter(|receipt| !receipt.merged)?;
         let known = Known {
             covers: receipt.covers,
             source: receipt.source,

@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 use super::documents;
+use super::feed::Feed;
 use super::frontier::Frontier;
 use super::harvest::{Foreign, Harvest};
-use super::input::Feed;
 use crate::api::page::{Delivery, Page};
 use crate::error::{Context, Error, Result};
 use crate::flatten::batch::{DayBatch, PageRead};
@@ -290,6 +290,10 @@ impl Workshop {
             let flattened = pool.install(move || {
                 let counted = page.list.is_none();
                 let read = read(&flattener, &mut open.sheet, &mut page, |day| owner.feed.owns(day));
+                if let (Ok(read), true) = (&read, owner.feed.is_saved()) {
+                    let carries = documents::check_set_aside(&read.bad);
+                    carries.context(|| owner.feed.page(page.chain, page.number))?;
+                }
                 let mut read = read.context(|| owner.feed.page(page.chain, page.number))?;
                 let alone = stand_alone(&page);
                 for bad in &mut read.bad {

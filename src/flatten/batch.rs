@@ -73,6 +73,8 @@ pub enum BadReason {
     TooLarge,
     /// No `conversationStart`, nor another field that the schema takes for it, that is a timestamp.
     NoStart,
+    /// Objects of it were written as texts, such as `"@{…}"`, by a tool that writes only so deep.
+    DepthCut,
 }
 
 impl BadReason {
@@ -85,6 +87,7 @@ impl BadReason {
             BadReason::NoId => "no_id",
             BadReason::TooLarge => "too_large",
             BadReason::NoStart => "no_start",
+            BadReason::DepthCut => "depth_cut",
         }
     }
 }

@@ -107,6 +107,9 @@ impl<O: Fn(&Scratch) -> Result<(Day, i64), BadReason>, W: Fn(Day) -> bool> Intak
         let (Sheet { scratch, keys, text }, position) = (&mut *self.sheet, self.at);
         *text += raw.len();
         let key = read.and_then(|()| {
+            if scratch.cut {
+                return Err(BadReason::DepthCut);
+            }
             let id = id(self.plan, scratch)?;
             let (day, start) = (self.owner)(scratch)?;
             Ok((day, RecordKey { start, id, position }))

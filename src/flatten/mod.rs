@@ -24,7 +24,7 @@
 //! the `plan` of them, in which fields are found by their `keys`. `cursor` moves over the text of a record, `reader`
 //! carries each value to its place in the `scratch`: its column in `buffers` (`values` says which it takes, `dates`
 //! how timestamps are read), the `folds` of the metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes
-//! into `extra`; `unknown` counts them. Of what has grown there `day` hands out the rows that a day owns, as the
+//! into `extra`; `unknown` counts them, and `cut` knows those that a tool wrote for objects that lay too deep. Of what has grown there `day` hands out the rows that a day owns, as the
 //! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page (their `intake`), or of
 //! several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something
 //! last happened in a record that is not kept.
@@ -49,6 +49,7 @@ mod arrays;
 mod buffers;
 mod compile;
 mod cursor;
+mod cut;
 mod dates;
 mod day;
 mod flattener;
@@ -67,6 +68,7 @@ mod values;
 
 pub use activity::last_activity;
 pub use catalog::Catalog;
+pub use cut::is_cut;
 pub use flattener::Flattener;
 pub use intake::List;
 pub use sheet::Sheet;

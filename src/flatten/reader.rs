@@ -3,6 +3,7 @@
 use super::buffers::Column;
 use super::compile::FIELDS_MAX;
 use super::cursor::{Broken, Cursor, Span};
+use super::cut::is_cut;
 use super::leftovers::Left;
 use super::plan::{Leaf, Node, Plan, Rows, TablePlan};
 use super::rewrite::has_twins;
@@ -170,8 +171,13 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 return Ok(());
             }
             Some(Leaf { column: None, .. }) => return self.skip(),
-            None if field.rows.is_some_and(|rows| !rows.selected) => return self.skip(),
-            None => self.cursor.skip()?,
+            None => {
+                self.look_for_a_cut();
+                if field.rows.is_some_and(|rows| !rows.selected) {
+                    return self.skip();
+                }
+                self.cursor.skip()?
+            }
         };
         self.note(row, &node.place, field.name.as_bytes());
         self.leave(row, Left::Field { name, value });
@@ -181,6 +187,11 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn skip(&mut self) -> Result<()> {
         self.cursor.skip()?;
         Ok(())
+    }
+
+    /// Notes whether the value here, in the place of an object or a list, is a text that was written for one.
+    fn look_for_a_cut(&mut self) {
+        self.to.cut |= self.cursor.rest().strip_prefix(b"\"").is_some_and(is_cut);
     }
 
     /// The object here is part of the row.
@@ -210,6 +221,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 b'{' => self.row(rows.table, parent.at, place)?,
                 b'n' => self.cursor.word(b"null")?,
                 _ => {
+                    self.look_for_a_cut();
                     let value = self.cursor.skip()?;
                     if rows.selected {
                         self.note(parent, &node.place, self.cursor.from(name).string()?.decoded().as_ref());

@@ -28,6 +28,8 @@ pub(super) struct Scratch {
     pub(super) candidates: Vec<Candidate>,
     /// Of the open objects: the places of names that no bit is there for.
     pub(super) names: Vec<usize>,
+    /// Of the open record: whether a text stands where a tool found an object too deep to write.
+    pub(super) cut: bool,
 }
 
 /// The rows of a table.
@@ -69,6 +71,7 @@ impl Scratch {
             left: Vec::new(),
             candidates: Vec::new(),
             names: Vec::new(),
+            cut: false,
         }
     }
 
@@ -102,6 +105,7 @@ impl Scratch {
         self.left.clear();
         self.candidates.clear();
         self.names.clear();
+        self.cut = false;
     }
 
     /// Ready for other records.

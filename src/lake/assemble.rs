@@ -3,7 +3,6 @@
 //! The result depends on the records and their positions only, not on how they were cut into batches or runs or in
 //! which order these arrived. Nothing is copied here: a table is a list of places.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -12,11 +11,11 @@ use super::day_rows::{DayRows, Place, append};
 use super::encode::row_group::Piece;
 use super::forgotten::Forgotten;
 use super::layout::TableName;
-use super::receipt::id_hash;
 use super::spill::SortedRun;
+use super::versions::{Rule, VERSIONS_MAX, Versions, numbered, versions};
 use crate::error::{Error, Result};
 use crate::flatten::Catalog;
-use crate::flatten::batch::{DayBatch, Position, TableRows};
+use crate::flatten::batch::{DayBatch, TableRows};
 use crate::flatten::rows::Rows;
 use crate::time::Interval;
 
@@ -78,20 +77,8 @@ enum Content<'a> {
     Ordered { rows: &'a DayRows, table: usize, order: Arc<[Place]> },
 }
 
-/// Ids whose versions are compared in one go: 12 MiB of them. More are compared part by part, by their hashes.
-const VERSIONS_MAX: usize = 1 << 18;
-
-/// One version of a conversation. Ordered, so that the versions of one conversation stand together, the one that
-/// counts last.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
-    id: u128,
-    position: Position,
-    number: usize,
-}
-
-/// Assembles the day that all of `rows` belong to; conversations that start outside `covers`, and those that are to be
-/// `forgotten`, are left out.
+/// Assembles the day that all of `rows` belong to, with the version of each conversation that counts by `rule`.
+/// Conversations that start outside `covers`, and those that are to be `forgotten`, are left out.
 ///
 /// # Errors
 /// [`crate::error::Kind::Bug`] when rows do not fit the tables, [`crate::error::Kind::Storage`] when spilled ones cannot
@@ -101,10 +88,11 @@ pub fn assemble<'a>(
     rows: &'a DayRows,
     covers: &Interval,
     forgotten: &Forgotten,
+    rule: Rule,
 ) -> Result<Assembled<'a>> {
     rows.batches.iter().try_for_each(|batch| check(specs, batch))?;
     rows.runs.iter().try_for_each(|run| check_run(specs, run))?;
-    let Versions { gone, records, conversations, left_out } = versions(rows, forgotten, VERSIONS_MAX)?;
+    let Versions { gone, records, conversations, left_out } = versions(rows, forgotten, rule, VERSIONS_MAX)?;
 
     let (from, to) = (covers.from().timestamp_micros(), covers.to().timestamp_micros());
     let number = numbered(rows);
@@ -128,56 +116,6 @@ pub fn assemble<'a>(
         forgotten: left_out as u64,
         conversations: order.len() as u64,
     })
-}
-
-/// Which version of each conversation counts.
-struct Versions {
-    /// Whether the record of this number is an earlier version, or to be forgotten.
-    gone: Vec<bool>,
-    /// Records but for those that are to be forgotten.
-    records: usize,
-    /// Conversations among them.
-    conversations: usize,
-    /// Conversations that are to be forgotten.
-    left_out: usize,
-}
-
-/// Compares the versions of all conversations, about `at_once` of them at a time.
-fn versions(rows: &DayRows, forgotten: &Forgotten, at_once: usize) -> Result<Versions> {
-    let number = numbered(rows);
-    let all: usize = rows.records().sum();
-    let mut found = Versions { gone: vec![false; all], records: 0, conversations: 0, left_out: 0 };
-    let parts = all.div_ceil(at_once) as u128;
-    for part in 0..parts {
-        let mut left_out = HashSet::new();
-        let mut versions = Vec::with_capacity(all / parts as usize);
-        rows.visit(|key, place| {
-            let (id, number) = (id_hash(key.id), number(place));
-            if id % parts != part {
-                return;
-            }
-            if forgotten.contains(key.id) {
-                left_out.insert(id);
-                found.gone[number] = true;
-            } else {
-                versions.push(Version { id, position: key.position, number });
-            }
-        })?;
-        versions.sort_unstable();
-        let earlier = versions.windows(2).filter(|pair| pair[0].id == pair[1].id);
-        let earlier = earlier.map(|pair| found.gone[pair[0].number] = true).count();
-        found.records += versions.len();
-        found.conversations += versions.len() - earlier;
-        found.left_out += left_out.len();
-    }
-    Ok(found)
-}
-
-/// Numbers all records of `rows`.
-fn numbered(rows: &DayRows) -> impl Fn(Place) -> usize {
-    let before = |total: &mut usize, records| Some(std::mem::replace(total, *total + records));
-    let first: Vec<usize> = rows.records().scan(0, before).collect();
-    move |place| first[place.source as usize] + place.record as usize
 }
 
 impl<'a> SortedTable<'a> {

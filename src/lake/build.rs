@@ -9,7 +9,7 @@ use serde_json::Map;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::assemble::SortedTable;
+use super::assemble::{SortedTable, TableSpec};
 use super::encode::{Encoded, Known, Label, encode};
 use super::layout::LakePath;
 use super::local::failed;
@@ -34,6 +34,20 @@ pub(super) struct Draft {
     encoded: Encoded,
     /// Open while it is not durable.
     file: Option<File>,
+}
+
+impl Draft {
+    /// Whether `old` is a file with the same content.
+    fn is_same(&self, old: &FileEntry) -> bool {
+        let new = &self.entry;
+        (&old.content, old.schema, old.rows) == (&new.content, new.schema, new.rows)
+    }
+
+    /// Whether the file that is published holds the same.
+    pub(super) fn is_published(&self, present: &Present, specs: &[TableSpec]) -> bool {
+        let published = specs.get(self.table).and_then(|spec| present.stored(self.table, spec));
+        published.is_some_and(|old| self.is_same(old))
+    }
 }
 
 impl Run {
@@ -116,10 +130,8 @@ impl Run {
     /// The file that stays in its place because it holds the same. It has to have the bytes that were written: a day
     /// that is fetched again is a day that is whole again, whatever befell its files.
     fn kept(&self, present: &Present, draft: &Draft) -> Result<Option<FileEntry>> {
-        let new = &draft.entry;
-        let same = |old: &&FileEntry| (&old.content, old.schema, old.rows) == (&new.content, new.schema, new.rows);
         let spec = self.specs.get(draft.table).ok_or_else(|| Error::bug("a draft of no table"))?;
-        let Some(old) = present.reusable(draft.table, spec).filter(same) else { return Ok(None) };
+        let Some(old) = present.reusable(draft.table, spec).filter(|old| draft.is_same(old)) else { return Ok(None) };
         let place = LakePath::Part(old.table.clone(), draft.label.day);
         let file = self.lake.store.open(&place)?;
         if file.is_some_and(|file| slot::hash(&file).is_ok_and(|hash| hash == old.hash)) {

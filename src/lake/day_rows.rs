@@ -36,7 +36,7 @@ impl From<Vec<DayBatch>> for DayRows {
 }
 
 /// Where a record is: its batch or its run, batches first, and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) source: u32,
     pub(super) record: u32,

@@ -41,6 +41,34 @@ pub(super) fn reason_to_keep(
     (loses && !forced).then_some("it was fetched by jobs, which bring the participants' attributes; query does not")
 }
 
+/// What a day covers to which conversations of `part` are added, and whether it is merged. What was known of it still
+/// is, as long as nothing is added from beyond; otherwise what it covers is only where its conversations lie.
+pub(super) fn merged(day: Day, part: Option<Interval>, winner: Option<&Receipt>) -> (Interval, bool) {
+    match (winner, part) {
+        (Some(winner), None) => (winner.covers, winner.merged),
+        (Some(winner), Some(part)) if winner.holds(&part) => (winner.covers, false),
+        (Some(winner), Some(part)) => (winner.covers.hull(&part), true),
+        (None, part) => (part.unwrap_or(day.interval()), true),
+    }
+}
+
+/// The error of a day whose files cannot be built on.
+pub(super) fn torn(may_be_in_work: bool) -> Error {
+    let what = "its files are not those that its receipt names: nothing can be added to them";
+    if may_be_in_work {
+        return Error::later(what)
+            .hint("let other runs end, then run again; if none runs, export the day, or convert all its pages without `--merge`");
+    }
+    Error::data(what)
+        .hint("a run that died left them: export the day, or convert all its pages in one call without `--merge`")
+}
+
+/// The error of a day whose files an unfinished merge of other conversations has left.
+pub(super) fn unfinished() -> Error {
+    Error::later("another merge into the day has not ended, and what it brings is not among these pages")
+        .hint("let it end, then run again; if it was interrupted, run that one again first, or both together")
+}
+
 /// How final the day is with these files.
 pub(super) fn state(
     day: Day,
@@ -118,6 +146,24 @@ mod tests {
         assert!(hull(date, &elsewhere, None).is_err());
         let wide = date.interval().hull(&elsewhere);
         assert_eq!(hull(date, &wide, None).unwrap(), date.interval());
+    }
+
+    #[test]
+    fn a_merged_day_is_whole_only_if_it_was() {
+        let date = day("2025-01-01");
+        let part = |from, to| {
+            Interval::new(date.start() + TimeDelta::hours(from), date.start() + TimeDelta::hours(to)).unwrap()
+        };
+        let whole = receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&whole)), (date.interval(), false));
+        let morning = Receipt { covers: part(0, 12), ..whole.clone() };
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&morning)), (part(0, 12), false));
+        assert_eq!(merged(date, Some(part(3, 13)), Some(&morning)), (part(0, 13), true));
+        assert_eq!(merged(date, Some(date.interval()), None), (date.interval(), true));
+        let merged_to = Receipt { merged: true, ..whole };
+        assert!(!merged_to.is_whole() && !merged_to.holds(&part(3, 5)));
+        assert_eq!(merged(date, Some(part(3, 5)), Some(&merged_to)), (date.interval(), true));
+        assert_eq!(merged(date, None, Some(&morning)), (part(0, 12), false), "nothing was added");
     }
 
     #[test]

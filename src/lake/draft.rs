@@ -16,6 +16,7 @@ use super::receipt::id_hash;
 use super::run::Run;
 use super::slot;
 use super::stored::{self, Stored};
+use super::versions::Rule;
 use crate::error::{Error, Result};
 use crate::flatten::batch::DayBatch;
 use crate::time::{Day, Interval, Timestamp};
@@ -79,7 +80,7 @@ impl Run {
         observed_at: Timestamp,
         wants_files: bool,
     ) -> Result<Drafted> {
-        let assembled = assemble(&self.specs, rows, &covers, &without)?;
+        let assembled = assemble(&self.specs, rows, &covers, &without, Rule::Position)?;
         let tables = if wants_files || assembled.conversations > 0 { assembled.tables.as_slice() } else { &[] };
         Ok(Drafted {
             files: self.draft_all(tables, || self.label(day, observed_at))?,

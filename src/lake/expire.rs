@@ -108,6 +108,7 @@ impl Run {
                 counts: Counts::default(),
                 vanished: Vec::new(),
                 files: Vec::new(),
+                merged: false,
                 other: Map::new(),
             });
         }

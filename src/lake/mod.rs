@@ -1,15 +1,15 @@
 //! The lake: one Parquet file a (table, day) under a fixed name, and a ledger that says what was published.
 //!
-//! In reading order: [`layout`] (every path), [`day_rows`], [`assemble`] and [`encode`] (a day's rows, wherever they wait,
-//! become files), [`receipt`] and [`ledger`] (what is said about a day, and how it is merged), [`identity`] (what belongs
-//! into a lake): all pure but for rows on disk.
+//! In reading order: [`layout`] (every path), [`day_rows`], [`versions`] with `rank`, [`assemble`] and [`encode`] (a
+//! day's rows, wherever they wait, become files: one version of each conversation, in order), [`receipt`] and [`ledger`]
+//! (what is said about a day, and how that is put together), [`identity`] (what belongs into a lake): all pure but for
+//! rows on disk.
 //! Then where the bytes are: [`local`] (every file operation on disk), [`bucket`] (every call to a store), [`store`]
 //! (what both can do). On it [`records`] (the ledger's files), [`history`] (what runs did), [`open`] and [`run`] (a
-//! lake, and a run that writes to it), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes), `build`
-//! and `transaction` (its files, all of them or none), and what does not fit: [`spill`] (memory, with `compact`),
-//! [`quarantine`] (the schema). What a
-//! lake shows that it holds: [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`]
-//! (conversations), [`expire`] (days).
+//! lake, and a run that writes to it), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes),
+//! [`merge`] with `reread` (what is added to it), `build` and `transaction` (its files, all of them or none), and what
+//! does not fit: [`spill`] (memory, with `compact`), [`quarantine`] (the schema). What a lake shows that it holds:
+//! [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`] (conversations), [`expire`] (days).
 //!
 //! Invariant: a file under a table's name is complete and was verified before it got that name, there is one a
 //! (table, day), and it is replaced whole. A reader needs no more than a glob.
@@ -28,16 +28,20 @@ pub mod forget;
 pub mod forgotten;
 pub mod history;
 pub mod identity;
+mod ids;
 pub mod layout;
 pub mod ledger;
 pub mod local;
+pub mod merge;
 pub mod names;
 pub mod open;
 mod present;
 pub mod publish;
 pub mod quarantine;
+mod rank;
 pub mod receipt;
 pub mod records;
+mod reread;
 pub mod run;
 pub mod sample;
 pub mod slot;
@@ -48,6 +52,7 @@ mod stored;
 mod together;
 mod transaction;
 pub mod verify;
+pub mod versions;
 
 #[cfg(test)]
 mod hooked;

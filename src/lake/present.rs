@@ -135,6 +135,11 @@ impl Present {
         self.slots.get(table).is_some_and(|slot| slot.found != Found::Absent)
     }
 
+    /// Whether any slot holds a file.
+    pub(super) fn is_taken_somewhere(&self) -> bool {
+        (0..self.slots.len()).any(|table| self.is_taken(table))
+    }
+
     /// What has to be in the table's slot when it is replaced.
     pub(super) fn expected(&self, table: usize) -> Expected {
         self.slots.get(table).map_or(Expected::Nothing, |slot| slot.expected.clone())
@@ -142,8 +147,7 @@ impl Present {
 
     /// Whether the day has, should have, or may get any file.
     pub(super) fn has_files(&self) -> bool {
-        let there = (0..self.slots.len()).any(|table| self.is_taken(table));
-        self.fenced || there || self.winner().is_some_and(|w| !w.files.is_empty())
+        self.fenced || self.is_taken_somewhere() || self.winner().is_some_and(|w| !w.files.is_empty())
     }
 }
 

@@ -133,7 +133,7 @@ impl Run {
     fn change<'a>(&'a self, observation: &'a Observation, drafted: &'a mut Option<Arc<Drafted>>) -> Change<'a> {
         let Observation { day, observed_at, .. } = *observation;
         let prepare = Box::new(|present: &Present| self.prepare(observation, present, drafted));
-        Change { day, observed_at: Some(observed_at), prepare }
+        Change { day, observed_at: Some(observed_at), builds_on: false, prepare }
     }
 
     /// Publishes one day.
@@ -277,6 +277,7 @@ impl Run {
             },
             vanished: vanished.iter().map(|id| hex(*id)).collect(),
             files: files.iter().map(|file| file.entry.clone()).collect(),
+            merged: false,
             other: Map::new(),
         }
     }

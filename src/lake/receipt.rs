@@ -19,7 +19,7 @@ pub enum State {
     Provisional,
     /// Older than the lookback, and promised complete when it was fetched.
     Settled,
-    /// It covers less than the day.
+    /// It covers less than the day, or pages were merged into it that nobody calls all of it.
     Partial,
     /// It was seen to have changed since, or the source counts more than it sent. Never in a receipt: a later mark or a
     /// shortage makes it so.
@@ -126,7 +126,7 @@ pub struct Receipt {
     pub observed_at: Timestamp,
     /// When it was written.
     pub recorded_at: Timestamp,
-    /// The part of the day that the files hold.
+    /// The part of the day that the files hold; of a `merged` day the part in which its conversations lie.
     pub covers: Interval,
     /// How final the day is.
     pub state: State,
@@ -143,6 +143,9 @@ pub struct Receipt {
     pub vanished: Vec<String>,
     /// The files.
     pub files: Vec<FileEntry>,
+    /// Whether the files hold what was merged into them, and nobody knows what is missing between that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merged: bool,
     /// What a later version adds.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -156,7 +159,12 @@ impl Receipt {
 
     /// Whether it covers the whole day.
     pub fn is_whole(&self) -> bool {
-        self.covers.covers(&self.day.interval())
+        self.holds(&self.day.interval())
+    }
+
+    /// Whether it is known to hold all of `part`.
+    pub fn holds(&self, part: &Interval) -> bool {
+        !self.merged && self.covers.covers(part)
     }
 
     /// Whether the source had promised the whole day to be complete.

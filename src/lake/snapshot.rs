@@ -12,6 +12,7 @@ use super::publish::Outcome;
 use super::receipt::{Counts, Receipt, State, VERSION};
 use super::run::Run;
 use super::transaction::Step;
+use super::versions::Rule;
 use crate::error::{Context, Error, Result};
 use crate::plan::Source;
 use crate::time::{Day, Timestamp};
@@ -48,7 +49,7 @@ impl Run {
         {
             return Ok(Step::End(Outcome::Superseded { by: winner.run }));
         }
-        let assembled = assemble(&self.specs, rows, &day.interval(), &present.forgotten)?;
+        let assembled = assemble(&self.specs, rows, &day.interval(), &present.forgotten, Rule::Position)?;
         let [table] = assembled.tables.as_slice() else {
             return Err(Error::bug(format!("a snapshot is one table, not {}", assembled.tables.len())));
         };
@@ -72,6 +73,7 @@ impl Run {
             },
             vanished: Vec::new(),
             files: vec![file.entry.clone()],
+            merged: false,
             other: Map::new(),
         };
         Ok(Step::Commit(vec![file], receipt))

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema, TimestampMicrosecondType};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use uuid::Uuid;
@@ -49,6 +51,48 @@ pub(super) fn may_hold(file: impl ChunkReader + 'static, ids: &HashSet<String>) 
     Ok(false)
 }
 
+/// One published file, some rows at a time.
+pub(super) struct Reading {
+    /// The table with the columns that the file has.
+    spec: TableSpec,
+    batches: ParquetRecordBatchReader,
+}
+
+/// Begins to read a file; `None` when it is not the file `uuid`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn open(
+    file: impl ChunkReader + 'static,
+    uuid: Uuid,
+    spec: &TableSpec,
+) -> Result<Option<Reading>, ParquetError> {
+    let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    if label_of(found.metadata()).is_none_or(|label| label.uuid != uuid) {
+        return Ok(None);
+    }
+    let spec = own_spec(&found, spec)?;
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&spec.schema));
+    let typed = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)?;
+    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, typed).build()?;
+    Ok(Some(Reading { spec, batches }))
+}
+
+impl Reading {
+    /// Whether its rows can be rows of `spec`: then [`fitted`] makes them so.
+    pub(super) fn fits(&self, spec: &TableSpec) -> bool {
+        fits(&self.spec, spec)
+    }
+}
+
+impl Iterator for Reading {
+    type Item = Result<RecordBatch, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.next().map(|batch| batch.map_err(ParquetError::from))
+    }
+}
+
 /// Reads the rows of the conversations that `stays` lets stay; `None` when it is not the file `uuid`.
 ///
 /// # Errors
@@ -59,15 +103,9 @@ pub(super) fn read(
     spec: &TableSpec,
     stays: impl Fn(&str) -> bool,
 ) -> Result<Option<Stored>, ParquetError> {
-    let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-    if label_of(found.metadata()).is_none_or(|label| label.uuid != uuid) {
-        return Ok(None);
-    }
-    let spec = own_spec(&found, spec)?;
-    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&spec.schema));
-    let typed = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)?;
-    let mut stored = Stored { spec, rows: Vec::new(), left_out: 0 };
-    for batch in ParquetRecordBatchReaderBuilder::new_with_metadata(file, typed).build()? {
+    let Some(reading) = open(file, uuid, spec)? else { return Ok(None) };
+    let mut stored = Stored { spec: reading.spec.clone(), rows: Vec::new(), left_out: 0 };
+    for batch in reading {
         let batch = batch?;
         let ids = batch.column_by_name(ID).and_then(|column| column.as_string_opt::<i32>());
         let ids = ids.ok_or_else(|| ParquetError::General(format!("the file has no text column `{ID}`")))?;
@@ -106,18 +144,28 @@ fn own_spec(file: &ArrowReaderMetadata, spec: &TableSpec) -> Result<TableSpec, P
 impl Stored {
     /// The same rows with the columns of `spec`: those that it has more are null. `None` when they do not fit.
     pub(super) fn fit(mut self, spec: &TableSpec) -> Option<Stored> {
-        let known = |name: &str| spec.schema.field_with_name(name).is_ok();
-        if self.spec.version != spec.version || !self.spec.schema.fields().iter().all(|field| known(field.name())) {
+        if !fits(&self.spec, spec) {
             return None;
         }
-        let fit = |rows: &Arc<Rows>| {
-            let columns = spec.schema.fields().iter().map(|field| rows.column(field.name()).cloned()).collect();
-            Rows::new(Arc::clone(&spec.schema), rows.len(), columns).map(Arc::new).ok()
-        };
-        self.rows = self.rows.iter().map(fit).collect::<Option<_>>()?;
+        self.rows = self.rows.iter().map(|rows| fitted(rows, spec).ok()).collect::<Option<_>>()?;
         self.spec = spec.clone();
         Some(self)
     }
+}
+
+/// Whether rows with the columns of `own` can be rows of `spec`.
+fn fits(own: &TableSpec, spec: &TableSpec) -> bool {
+    let known = |name: &str| spec.schema.field_with_name(name).is_ok();
+    own.version == spec.version && own.schema.fields().iter().all(|field| known(field.name()))
+}
+
+/// The same rows with the columns of `spec`: those that it has more are null.
+///
+/// # Errors
+/// [`crate::error::Kind::Bug`] when they do not fit.
+pub(super) fn fitted(rows: &Rows, spec: &TableSpec) -> Result<Arc<Rows>> {
+    let columns = spec.schema.fields().iter().map(|field| rows.column(field.name()).cloned()).collect();
+    Rows::new(Arc::clone(&spec.schema), rows.len(), columns).map(Arc::new)
 }
 
 /// The stored tables of `day`, `conversations` being number `ids` of them, as batches that a day is assembled from. A

@@ -20,6 +20,7 @@ use super::day_rows::DayRows;
 use super::forgotten::Forgotten;
 use super::layout::TableName;
 use super::receipt::{Counts, FileEntry, Receipt, State, VERSION};
+use super::versions::Rule;
 use crate::flatten::batch::{DayBatch, Position, RecordKey, TableRows};
 use crate::flatten::rows::Rows;
 use crate::plan::Source;
@@ -71,6 +72,7 @@ pub(crate) fn receipt(date: &str, observed_at: &str, run: u128) -> Receipt {
         counts: Counts { records: 3, conversations: 3, ..Counts::default() },
         vanished: Vec::new(),
         files: vec![file],
+        merged: false,
         other: Map::new(),
     }
 }
@@ -216,7 +218,7 @@ pub(crate) fn assemble<'a>(
     rows: &'a DayRows,
     covers: &Interval,
 ) -> crate::error::Result<Assembled<'a>> {
-    super::assemble::assemble(specs, rows, covers, &Forgotten::default())
+    super::assemble::assemble(specs, rows, covers, &Forgotten::default(), Rule::Position)
 }
 
 pub(crate) fn run_id(n: u128) -> super::layout::RunId {

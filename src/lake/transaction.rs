@@ -16,6 +16,9 @@
 //! before it looks. Whoever sees a newer claim gives way; whoever sees an older one keeps no file, so that the older
 //! run finds every slot changed. One of two runs always sees the other: each writes its claim before it lists them.
 //!
+//! What is built on the day's files ([`super::merge`]) cannot be observed anew by whoever finds a half-swapped day. So in
+//! a bucket such a run replaces every slot, and one of them first and alone: of several only one gets further.
+//!
 //! What must be left out of a day may be decided while it is under way: conversations are forgotten, the day expires.
 //! That is recorded before anything is removed, and whoever removes looks at every day after that. On disk it is part
 //! of the look under the lock. In a bucket a run looks for it once more after its receipt, and prepares the day anew:
@@ -74,6 +77,9 @@ pub(super) struct Change<'a> {
     /// observation and has none: whoever publishes the day meanwhile leaves the same rows out, and finds its slots
     /// changed.
     pub(super) observed_at: Option<Timestamp>,
+    /// Whether it is made of what the day's files hold, which must not be lost halfway: in a bucket every slot is
+    /// replaced, one of them first and alone. Who does not get that one has touched nothing.
+    pub(super) builds_on: bool,
     pub(super) prepare: Prepare<'a>,
 }
 
@@ -96,7 +102,8 @@ impl Run {
         observed_at: impl Into<Option<Timestamp>>,
         prepare: impl FnMut(&Present) -> Result<Step>,
     ) -> Result<Outcome> {
-        let change = Change { day, observed_at: observed_at.into(), prepare: Box::new(prepare) };
+        let observed_at = observed_at.into();
+        let change = Change { day, observed_at, builds_on: false, prepare: Box::new(prepare) };
         self.transact_all(vec![change]).pop().ok_or_else(|| Error::bug("a day has no outcome"))?
     }
 

@@ -8,7 +8,6 @@
 
 mod finding;
 mod folders;
-mod ids;
 mod part;
 mod receipts;
 mod rows;
@@ -21,10 +20,10 @@ use rayon::prelude::*;
 pub use finding::{Damage, Finding, Repair};
 
 use self::folders::Folders;
-use self::ids::Ids;
 use self::part::{Checked, Part};
 use super::assemble::TableSpec;
 use super::encode::CONVERSATIONS;
+use super::ids::Ids;
 use super::layout::{Dataset, LakePath};
 use super::open::Lake;
 use super::receipt::{FileEntry, Receipt};

@@ -342,3 +342,56 @@ pub(crate) fn a_store_without_conditions_needs_the_operators_word(kind: Kind) {
     subject.export(&WORLD.late, &["--single-writer"]);
     subject.assert_equal(&WORLD.after);
 }
+
+/// Objects are inputs like files: one of them, a prefix, a pattern.
+pub(crate) fn saved_pages_are_read_where_they_are(kind: Kind) {
+    let subject = Subject::new(kind);
+    let (inputs, lake) = (&subject.place.out, subject.convlake.lake());
+    let conversation = |n: usize| format!(r#"{{"conversationId":"c{n}","conversationStart":"2025-01-01T00:00:00Z"}}"#);
+    let page = |from: usize, to: usize| {
+        let all: Vec<String> = (from..to).map(conversation).collect();
+        format!(r#"{{"conversations":[{}]}}"#, all.join(","))
+    };
+    // More than is read at a time.
+    let long = format!("{}{}", page(0, 4), " ".repeat(9 << 20)) + &page(4, 7);
+    subject.place.put("in/a.json", long.as_bytes());
+    subject.place.put("in/deep/b c.json.zst", &zstd::stream::encode_all(page(7, 9).as_bytes(), 1).expect("packed"));
+    subject.place.put("in/notes.txt", b"not a page");
+    subject.place.put("whatever", page(7, 8).as_bytes());
+    subject.place.put("in/lake/_convlake/lake.json", b"{}");
+    let convert = |given: &[&str]| {
+        let given: Vec<String> = given.iter().map(|given| format!("{inputs}/{given}")).collect();
+        let args =
+            [&["convert", "--allow-vanished", "--out"].map(str::to_owned)[..], &[lake.display().to_string()], &given];
+        let run = subject.convlake.run(args.concat());
+        subject.assert_no_secret(&[&run.stdout, &run.stderr]);
+        run
+    };
+    let ids = || {
+        let rows = duckdb(&format!("SELECT conversation_id AS id FROM {} ORDER BY id", table(&lake, "conversations")));
+        rows.into_iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    let numbered = |from: usize, to: usize| (from..to).map(|n| format!("c{n}")).collect::<Vec<_>>();
+    for (given, from, to) in [
+        (&["in/a.json"][..], 0, 7),
+        (&["in"], 0, 9),
+        (&["in/"], 0, 9),
+        (&["in/*.json"], 0, 7),
+        (&["in/a.json", "whatever"], 0, 8),
+        (&["in/deep/b%20c.json.zst", "in/a.json"], 0, 9),
+    ] {
+        let run = convert(given);
+        assert_eq!(run.code, Some(0), "{given:?}: {}", run.stderr);
+        assert_eq!(ids(), numbered(from, to), "{given:?}");
+        let whole = given[0].trim_end_matches('/') == "in";
+        assert_eq!(run.stderr.contains("1 file is left out by name: notes.txt"), whole, "{}", run.stderr);
+        assert_eq!(run.stderr.contains("is a lake and left out"), whole, "{}", run.stderr);
+    }
+    for (given, named) in
+        [("in/none.json", "holds no saved pages"), ("none/", "holds no saved pages"), ("in/*.csv", "nothing matches")]
+    {
+        let run = convert(&[given]);
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(named), "{}", run.stderr);
+    }
+}

@@ -51,7 +51,7 @@ mod bucket {
     on! {
         { s3s: S3s, seaweedfs: SeaweedFs, fake_gcs: FakeGcs, azurite: Azurite }
         {
-            lake: [a_wrong_way_in_is_told]
+            lake: [a_wrong_way_in_is_told, saved_pages_are_read_where_they_are]
             contract: [
                 an_object_is_read_whole_and_in_parts,
                 keys_are_any_text,

@@ -47,7 +47,7 @@ impl Location {
         }
         // A URL that is refused is not repeated: it may hold a secret.
         let refused = |what: &str| {
-            Error::usage(format!("the lake's URL {what}"))
+            Error::usage(format!("the URL {what}"))
                 .hint("a path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; credentials come from the environment")
         };
         let url = Url::parse(text).map_err(|e| refused("cannot be read").source(e))?;

@@ -7,6 +7,7 @@
 //! After an error of a conditional write nothing is concluded from its kind: a client repeats requests, and a repeated
 //! write that had arrived the first time is refused. What stands in the object is read back instead.
 
+mod items;
 mod location;
 mod object;
 mod patience;
@@ -25,6 +26,7 @@ use object_store::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+pub use items::{Item, ItemReader};
 pub use location::{Location, StoreOptions};
 pub use object::{RemoteObject, RemoteReader};
 pub(super) use swap::{Expected, Swap};

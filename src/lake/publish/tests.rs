@@ -426,7 +426,7 @@ fn a_day_of_a_group_that_changes_is_prepared_anew() {
             run.prepare(observation, present, &mut None)
         };
         let Observation { day, observed_at, .. } = *observation;
-        changes.push(Change { day, observed_at: Some(observed_at), prepare: Box::new(prepare) });
+        changes.push(Change { day, observed_at: Some(observed_at), builds_on: false, prepare: Box::new(prepare) });
     }
     let outcomes = run.transact_all(changes);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{outcomes:?}");

@@ -15,6 +15,7 @@ use super::super::receipt::{Receipt, State};
 use super::super::run::Run;
 use super::super::stored::{self, Stored};
 use super::super::transaction::Step;
+use super::super::versions::Rule;
 use super::kept::{Kept, Record, records};
 use crate::error::{Context, Error, Kind, Result};
 use crate::flatten::Flattener;
@@ -179,7 +180,8 @@ impl Run {
         }
 
         let rows = DayRows::from(batches);
-        let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten)?;
+        let rule = if winner.merged { Rule::Content } else { Rule::Position };
+        let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten, rule)?;
         let observed_at = self.successor(winner);
         let drafts = self.draft_all(&assembled.tables, || self.label(day, observed_at))?;
         let files = self.settle(present, &drafts)?;

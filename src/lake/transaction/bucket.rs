@@ -20,12 +20,12 @@ use crate::time::Day;
 const BUCKET_ATTEMPTS: usize = 16;
 
 impl Run {
-    pub(super) fn transact_in_bucket(&self, bucket: &Bucket, change: Change<'_>) -> Result<Outcome> {
-        let Change { day, observed_at, mut prepare } = change;
-        let prepare = prepare.as_mut();
+    pub(super) fn transact_in_bucket(&self, bucket: &Bucket, mut change: Change<'_>) -> Result<Outcome> {
+        let Change { day, observed_at, .. } = change;
+        let change = &mut change;
         let Some(observed_at) = observed_at else {
             for _ in 0..BUCKET_ATTEMPTS {
-                if let Some(outcome) = self.attempt_in_bucket(bucket, day, None, prepare)? {
+                if let Some(outcome) = self.attempt_in_bucket(bucket, change, None)? {
                     return Ok(outcome);
                 }
             }
@@ -33,7 +33,7 @@ impl Run {
         };
         let claim = Claim { observed_at, run: self.id };
         if bucket.is_for_a_single_writer() {
-            return self.attempt_in_bucket(bucket, day, Some((claim, &[])), prepare)?.ok_or_else(contended);
+            return self.attempt_in_bucket(bucket, change, Some((claim, &[])))?.ok_or_else(contended);
         }
         let claims = LakePath::Claims(self.dataset, day);
         let own = LakePath::Claim(self.dataset, day, claim);
@@ -47,10 +47,14 @@ impl Run {
                     _ => None,
                 })
                 .collect();
-            if let Some(outcome) = self.attempt_in_bucket(bucket, day, Some((claim, &others)), prepare)? {
+            if let Some(outcome) = self.attempt_in_bucket(bucket, change, Some((claim, &others)))? {
                 // After an error the claim stays: a write whose answer was lost may still arrive.
-                let mut done = vec![own];
-                if matches!(outcome, Outcome::Published(_) | Outcome::Unchanged(_)) {
+                // So does that of a merge, whose journal it is: the merge knows whether it is needed.
+                let mut done = if change.builds_on { Vec::new() } else { vec![own] };
+                // A merge that has nothing to change has replaced nothing of theirs.
+                let replaced = matches!(outcome, Outcome::Published(_))
+                    || matches!(outcome, Outcome::Unchanged(_)) && !change.builds_on;
+                if replaced {
                     let older = others.into_iter().filter(|other| *other < claim);
                     done.extend(older.map(|other| LakePath::Claim(self.dataset, day, other)));
                 }
@@ -68,16 +72,16 @@ impl Run {
     fn attempt_in_bucket(
         &self,
         bucket: &Bucket,
-        day: Day,
+        change: &mut Change<'_>,
         claims: Option<(Claim, &[Claim])>,
-        prepare: &mut dyn FnMut(&Present) -> Result<Step>,
     ) -> Result<Option<Outcome>> {
+        let Change { day, builds_on, ref mut prepare, .. } = *change;
         let (own, others) = claims.unzip();
         let others = others.unwrap_or_default();
         if let Some(newer) = others.iter().max().filter(|other| own.is_some_and(|own| **other > own)) {
             return Ok(Some(Outcome::Superseded { by: newer.run }));
         }
-        let present = Present::look(self, day, !others.is_empty())?;
+        let present = Present::look(self, day, builds_on || !others.is_empty())?;
         if let Some(by) = own.and_then(|own| present.overtaken(&own)) {
             return Ok(Some(Outcome::Superseded { by }));
         }
@@ -90,7 +94,8 @@ impl Run {
         let mut changed = self.changed(&files);
         // The table that is looked for first comes last and alone, when all its children are there.
         let last = changed.pop_if(|(table, ..)| *table == table_of_ids(&self.specs));
-        for group in [changed.as_slice(), last.as_slice()] {
+        let (first, rest) = changed.split_at(usize::from(builds_on).min(changed.len()));
+        for group in [first, rest, last.as_slice()] {
             if !self.swap_in(bucket, &present, day, group)? {
                 return Ok(None);
             }

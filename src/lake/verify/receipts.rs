@@ -76,10 +76,10 @@ fn counts(receipt: &Receipt) -> Vec<String> {
 fn state(receipt: &Receipt, promised: bool) -> Option<String> {
     let (whole, files) = (receipt.is_whole(), !receipt.files.is_empty());
     let wrong = match receipt.state {
-        State::Settled if !whole => Some("settled, but covers only a part of the day"),
+        State::Settled if !whole => Some("settled, but does not hold the whole day"),
         State::Settled if !promised => Some("settled, but the source had not promised the day complete"),
         State::Partial if whole => Some("partial, but covers the whole day"),
-        State::Provisional | State::Empty if !whole => Some("not partial, but covers only a part of the day"),
+        State::Provisional | State::Empty if !whole => Some("not partial, but does not hold the whole day"),
         State::Empty | State::Expired if files => Some("without rows, but has files"),
         State::Dirty => Some("dirty, which only a later mark can make it"),
         _ => None,
@@ -106,16 +106,17 @@ mod tests {
         assert_eq!(contradictions(&good()), Vec::<String>::new());
         assert_eq!(contradictions(&Receipt { state: State::Settled, ..good() }), Vec::<String>::new());
         type Change = fn(&mut Receipt);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("4 records came in", |r| r.counts.records = 4),
             ("it counts 2 conversations", |r| (r.counts.records, r.counts.conversations) = (2, 2)),
             ("it counts 3 conversations, and its file has 0 rows", |r| r.files.clear()),
             ("none of `conversations`", |r| r.files[0].table = crate::lake::TableName::new("sessions").unwrap()),
             ("had not promised", |r| (r.state, r.availability) = (State::Settled, Some(at("2025-01-01T23:59:59Z")))),
-            ("settled, but covers only", |r| {
+            ("settled, but does not hold", |r| {
                 (r.state, r.covers) = (State::Settled, r.covers.halves().unwrap().0);
             }),
             ("partial, but covers the whole", |r| r.state = State::Partial),
+            ("not partial, but does not hold", |r| r.merged = true),
             ("without rows, but has files", |r| r.state = State::Expired),
             ("only a later mark", |r| r.state = State::Dirty),
         ];

@@ -63,7 +63,9 @@ impl Action {
             Action::PageCountOff { by } => set_page_count(page, |count| count.saturating_add_signed(*by)),
             Action::NoPaging => drop(page.rest.shift_remove("paging")),
             Action::Total { value } => set_total(page, |_| *value),
-            Action::TotalOff { by } => set_total(page, |total| total.saturating_add_signed(*by)),
+            Action::TotalOff { by } => {
+                set_total(page, |total| if total == 0 { 0 } else { total.saturating_add_signed(*by) });
+            }
             Action::NoRecords => page.records = Records::Missing,
             Action::NullRecords => page.records = Records::Null,
             Action::EmptyRecords => page.records = Records::List(Vec::new()),

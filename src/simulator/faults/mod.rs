@@ -132,7 +132,7 @@ pub enum Action {
         /// The value.
         value: u64,
     },
-    /// `totalHits` or `totalRecords` is larger or smaller than it should be.
+    /// `totalHits` or `totalRecords` is larger or smaller than it should be; where there is nothing it says so.
     TotalOff {
         /// By so much.
         by: i64,

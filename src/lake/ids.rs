@@ -74,8 +74,14 @@ impl Ids {
 
     /// For each pair of days, how many conversations are in both. Of one in many days, neighbours are paired.
     pub(super) fn shared(self) -> Result<BTreeMap<(Day, Day), u64>> {
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut shared = BTreeMap::new();
+        self.repeated(|_, first, second| *shared.entry((first, second)).or_default() += 1)?;
+        Ok(shared)
+    }
+
+    /// Shows every id that is in several days, with two neighbors of these at a time.
+    pub(super) fn repeated(self, mut show: impl FnMut(u128, Day, Day)) -> Result<()> {
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         for part in 0..PARTS {
             let mut entries = std::mem::take(&mut state.parts[part]);
             if let Some(spilled) = &mut state.spilled {
@@ -84,11 +90,16 @@ impl Ids {
             }
             entries.sort_unstable();
             for pair in entries.windows(2).filter(|pair| pair[0][..16] == pair[1][..16]) {
-                *shared.entry((day(&pair[0])?, day(&pair[1])?)).or_default() += 1;
+                show(id(&pair[0]), day(&pair[0])?, day(&pair[1])?);
             }
         }
-        Ok(shared)
+        Ok(())
     }
+}
+
+fn id(entry: &Entry) -> u128 {
+    let [id @ .., _, _, _, _] = *entry;
+    u128::from_be_bytes(id)
 }
 
 fn day(entry: &Entry) -> Result<Day> {

@@ -1,4 +1,4 @@
-//! Saved pages as a stream of JSON documents: one document, JSON lines, or documents one after another; plain or gzip.
+//! A stream of JSON documents: one document, JSON lines, a sequence of texts, or documents one after another.
 //!
 //! A page in a line is not looked into: its records are told apart when they become rows. That is why a line that looks
 //! like a page may turn out to be several, or none.
@@ -8,18 +8,18 @@
 //! like that, and whatever has no such line break in sight, is cut bracket by bracket. A page is trusted to be whole only
 //! if what comes behind it begins as no broken text goes on.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::Read;
 use std::ops::Range;
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 
-use super::buffers::Buffers;
+use super::{foreign, is_of_records};
 use crate::api::envelope::{Envelope, seeming_list};
 use crate::api::nesting::{Found, Nesting};
-use crate::api::shape::Shape;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
+use crate::export::buffers::Buffers;
+use crate::export::input::reading;
 
 /// The largest document that is taken into memory.
 const DOCUMENT_BYTES_MAX: usize = 1 << 30;
@@ -29,7 +29,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const LINE_STEPS: usize = 8;
 
 /// Cuts a stream into its top-level JSON objects and arrays, and takes each apart.
-pub(super) struct Documents<R> {
+pub(in crate::export) struct Documents<R> {
     reader: R,
     /// How much is read at a time.
     step: usize,
@@ -53,9 +53,9 @@ pub(super) struct Documents<R> {
 
 /// One document.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(in crate::export) struct Document {
     /// What holds it; neighbours share it.
-    pub(super) chunk: Bytes,
+    pub(in crate::export) chunk: Bytes,
     /// Where in it the document stands.
     pub(super) range: Range<usize>,
     /// Taken apart; a bare list of conversations is a page.
@@ -64,70 +64,8 @@ pub(super) struct Document {
     pub(super) list: Option<Range<usize>>,
 }
 
-impl Document {
-    /// Its text.
-    pub(super) fn body(&self) -> Bytes {
-        self.chunk.slice(self.range.clone())
-    }
-}
-
-/// Adds what to do about a document that is refused.
-pub(super) fn refused(error: Error) -> Error {
-    match error.kind() {
-        Kind::Data => error.hint("nothing was published: save the page again, or convert without it"),
-        _ => error,
-    }
-}
-
-/// Where the records stand in `text`, which was taken for one page by its looks.
-pub(super) fn records(text: &[u8]) -> Result<Vec<Range<usize>>> {
-    told_apart(text).map_err(refused)
-}
-
-fn told_apart(text: &[u8]) -> Result<Vec<Range<usize>>> {
-    let mut records = Vec::new();
-    for (document, envelope) in apart(text)? {
-        if let Some(complaint) = &envelope.complaint {
-            return Err(Error::data(format!("an error answer, not a page: {complaint}")));
-        }
-        if envelope.shape() == Shape::Page {
-            let at = document.start;
-            records.extend(envelope.records.into_iter().map(|record| record.start + at..record.end + at));
-        } else {
-            records.push(document);
-        }
-    }
-    Ok(records)
-}
-
-/// The documents of a text that begins with one.
-fn apart(text: &[u8]) -> Result<Vec<(Range<usize>, Envelope)>> {
-    if let Ok(envelope) = Envelope::of_saved(text) {
-        return Ok(vec![(0..text.len(), envelope)]);
-    }
-    let (mut documents, mut at) = (Vec::new(), 0);
-    while at < text.len() {
-        // Whatever has no end is refused as a whole.
-        let end = match Nesting::default().read(&text[at..]) {
-            Found::End(length) => at + length,
-            Found::Mismatch(_) | Found::Open => text.len(),
-        };
-        documents.push((at..end, Envelope::of_saved(&text[at..end])?));
-        at = end + blank(&text[end..]);
-    }
-    Ok(documents)
-}
-
-/// Reads `raw`, through gzip if it begins like gzip.
-pub(super) fn open(raw: impl Read + Send + 'static) -> io::Result<Documents<Box<dyn Read + Send>>> {
-    let mut raw = BufReader::new(raw);
-    let gzip = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn Read + Send> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-    Ok(Documents::new(reader))
-}
-
 impl<R: Read> Documents<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(in crate::export) fn new(reader: R) -> Self {
         Documents::by(CHUNK_BYTES, reader)
     }
 
@@ -154,7 +92,9 @@ impl<R: Read> Documents<R> {
         self.count += 1;
         if let Some(end) = self.line()? {
             let text = &self.chunk[self.at..end];
-            if let Some(list) = seeming_list(text).filter(|_| begins_for_sure(&self.chunk[end..])) {
+            // A bare list may be one of pages as well.
+            let is_page = |_: &Range<usize>| text.first() == Some(&b'{') || is_of_records(text);
+            if let Some(list) = seeming_list(text).filter(is_page).filter(|_| begins_for_sure(&self.chunk[end..])) {
                 return Ok(Some(self.take(end, Envelope::of_list(), Some(list))));
             }
             if let Ok(envelope) = Envelope::of_saved(text) {
@@ -162,7 +102,10 @@ impl<R: Read> Documents<R> {
             }
         }
         let end = self.bracket()?;
-        let envelope = Envelope::of_saved(&self.chunk[self.at..end]).context(|| format!("document {}", self.count))?;
+        let text = &self.chunk[self.at..end];
+        let envelope =
+            Envelope::of_saved(text).map_err(|e| foreign::of_bytes(text).map_or(e, |foreign| foreign.error()));
+        let envelope = envelope.context(|| format!("document {}", self.count))?;
         Ok(Some(self.take(end, envelope, None)))
     }
 
@@ -178,12 +121,19 @@ impl<R: Read> Documents<R> {
             self.at += blank(&self.chunk[self.at..]);
             match self.chunk.get(self.at) {
                 Some(b'{' | b'[') => return Ok(true),
-                Some(_) => {
-                    return Err(Error::data(format!("byte {} begins no JSON object or array", self.place())));
-                }
+                Some(_) => return Err(self.no_document()),
                 None if self.ended => return Ok(false),
                 None => self.more()?,
             }
+        }
+    }
+
+    /// What is wrong here, where a document should begin.
+    fn no_document(&self) -> Error {
+        let here = format!("byte {} begins no JSON object or array", self.place());
+        match foreign::of_bytes(&self.chunk[self.at..]).filter(|_| self.count == 0) {
+            Some(foreign) => Error::data(format!("{here}: this looks like {}", foreign.what)).hint(foreign.instead),
+            None => Error::data(here),
         }
     }
 
@@ -251,22 +201,12 @@ impl<R: Read> Documents<R> {
         let wanted = self.step.max(rest.len());
         let mut chunk = self.buffers.take(rest.len() + wanted);
         chunk.extend_from_slice(rest);
-        let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+        let read = self.reader.by_ref().take(wanted as u64).read_to_end(&mut chunk).map_err(reading)?;
         self.ended = read < wanted;
         self.offset = self.place();
         self.unbroken = self.unbroken.saturating_sub(self.at);
         (self.chunk, self.at) = (self.buffers.filled(chunk), 0);
         Ok(())
-    }
-}
-
-fn unreadable(cause: io::Error) -> Error {
-    match cause.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            Error::data("the gzip stream is damaged").source(cause)
-        }
-        io::ErrorKind::UnexpectedEof => Error::data("the gzip stream ends too early").source(cause),
-        _ => Error::storage("cannot be read").source(cause),
     }
 }
 
@@ -278,10 +218,13 @@ fn begins_for_sure(text: &[u8]) -> bool {
     text.is_empty() || opened.next() == Some(&b'"') && opened.next().is_some_and(u8::is_ascii_alphabetic)
 }
 
-/// How many bytes of white space `text` begins with, byte order marks included: they may stand before any concatenated
-/// file.
-fn blank(text: &[u8]) -> usize {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+/// Stands before each text of a sequence of them (RFC 7464).
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// How many bytes `text` begins with that may stand between documents: white space, the separators of a sequence, and
+/// byte order marks, which may stand before any concatenated file.
+pub(super) fn blank(text: &[u8]) -> usize {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(*byte, 0xef | 0xbb | 0xbf | RECORD_SEPARATOR);
     text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len())
 }
 
@@ -301,9 +244,10 @@ impl<R: Read> Iterator for Documents<R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{apart, records};
     use super::*;
     use proptest::prelude::*;
-    use std::io::Write;
+    use std::io;
 
     /// Gives one byte at a time: every document straddles chunks.
     struct Drip(&'static [u8]);
@@ -340,21 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_recognised_by_its_first_bytes_even_in_several_members() {
-        let mut packed = Vec::new();
-        for text in ["{\"a\":1}\n", "{\"b\":2}"] {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(text.as_bytes()).unwrap();
-            packed.extend(encoder.finish().unwrap());
-        }
-        let whole = packed.clone();
-        assert_eq!(open(io::Cursor::new(whole)).unwrap().map(|d| d.unwrap().range.len()).collect::<Vec<_>>(), [7, 7]);
-        packed.truncate(packed.len() - 9);
-        let last = open(io::Cursor::new(packed)).unwrap().last().unwrap();
-        assert_eq!(last.unwrap_err().kind(), Kind::Data);
-    }
-
-    #[test]
     fn an_open_document_and_stray_text_are_refused_with_their_place() {
         for (text, place) in [("{}  {\"a\":[", "byte 4"), ("{} x", "byte 3"), ("<html>", "byte 0")] {
             let mut documents = Documents::new(Drip(text.as_bytes()));
@@ -385,15 +314,17 @@ mod tests {
 
     #[test]
     fn pages_in_one_line_have_all_their_records() {
-        let pages = r#"{"conversations":[{"a":1},{}]}[{"b":2}] {"c":3}{"entities":[{}]}"#;
+        const ALONE: &str = r#"{"conversationId":"c","conversationStart":"2025-01-01T00:00:00Z"}"#;
+        let pages = format!(r#"{{"conversations":[{{"a":1}},{{}}]}}[{ALONE}] {ALONE}{{"entities":[{{}}]}}"#);
         let line: &'static str = format!("{pages}\n").leak();
         let found: Vec<_> = Documents::new(line.as_bytes()).map(|d| d.unwrap().list).collect();
         assert_eq!(found, [Some(17..pages.len() - 1)], "it looks like one");
         let texts: Vec<_> = records(pages.as_bytes()).unwrap().into_iter().map(|record| &pages[record]).collect();
-        assert_eq!(texts, [r#"{"a":1}"#, "{}", r#"{"b":2}"#, r#"{"c":3}"#, "{}"]);
+        assert_eq!(texts, [r#"{"a":1}"#, "{}", ALONE, ALONE, "{}"]);
         for (bad, why) in [
             (r#"{"conversations":[{]}]}"#, "does not match"),
             (r#"{"conversations":[{}]}{"message":"no","status":429}"#, "an error answer"),
+            (r#"{"conversations":[{}]}{"something":"else"}"#, "its keys: `something`"),
             (r#"{"conversations":[{}]}{"conversations":[{}]"#, "the text breaks off"),
         ] {
             let error = records(bad.as_bytes()).unwrap_err().to_string();
