@@ -254,6 +254,26 @@ fn a_shortage_that_stays_is_left_alone() {
     assert_eq!(ids_in(&export.convlake.lake()).len(), 250);
 }
 
+/// What was fetched twice to make sure is not called delivered twice.
+#[test]
+fn a_second_fetch_is_no_second_delivery() {
+    let export = Export::of(Protocol::Query, told(Protocol::Query, 300).script(), &[]);
+    export.holds(250);
+    assert_eq!(export.report()["totals"]["duplicates"], 0, "{}", export.run.stderr);
+    assert!(!export.run.stderr.contains("delivered again"), "{}", export.run.stderr);
+}
+
+/// A day that is short has not changed at the source, and what is said of it is what a sync would do.
+#[test]
+fn a_shortage_is_not_called_a_change() {
+    let export = Export::of(Protocol::Query, told(Protocol::Query, 300).script(), &[]);
+    export.holds(250);
+    let status = export.convlake.succeed(["status", "lake"]);
+    for said in [&status.stdout, &status.stderr, &export.run.stderr] {
+        assert!(!said.contains("changed at the source"), "{said}");
+    }
+}
+
 /// Whether a call asks for the day.
 fn covers(call: &Value) -> bool {
     let body: Value = serde_json::from_str(call["body"].as_str().unwrap_or_default()).unwrap_or_default();
