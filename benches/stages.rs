@@ -16,6 +16,7 @@ use convlake::api::envelope::Envelope;
 use convlake::api::{Api, ApiSettings, Credentials, Endpoint, Page};
 use convlake::export::{self, Input, Means, Onto, Report, Request, Settings};
 use convlake::flatten::batch::DayBatch;
+use convlake::flatten::schema::Columns;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
@@ -64,7 +65,7 @@ fn throughput(shape: Shape, pages: &[Page]) -> Throughput {
 fn flattener(tables: Option<&[&str]>) -> Flattener {
     let tables: Option<Vec<String>> = tables.map(|names| names.iter().map(|&name| name.to_owned()).collect());
     let catalog = Catalog::builtin().and_then(|catalog| catalog.select(tables.as_deref(), &[]));
-    Flattener::new(Arc::new(catalog.expect("tables"))).expect("the schemas")
+    Flattener::new(Arc::new(catalog.expect("tables").with(Columns::Details))).expect("the schemas")
 }
 
 fn day(flattener: &Flattener) -> DayRows {

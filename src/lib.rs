@@ -43,7 +43,7 @@
 //!     selection: Selection::default(),
 //! };
 //! let lake = Lake::open(folder.path(), &identity)?;
-//! let flattener = Flattener::new(Arc::new(Catalog::builtin()?))?;
+//! let flattener = Flattener::new(Arc::new(Catalog::builtin()?.with(lake.columns())))?;
 //!
 //! let report = export::export(
 //!     Settings {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::SubsecRound;
-use clap::Parser;
 use convlake::cli::{self, Cli, Console, Environment};
 use convlake::error::{Error, Kind};
 use tokio::sync::oneshot;
@@ -18,7 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     let console = Console::new(cli.quiet);
     console.start_logging(cli.verbose, cli.log_format);
     #[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]

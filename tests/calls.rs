@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::org::{at, directory, range};
+use common::org::{Org, at, directory, range};
 use common::through;
 use convlake::api::http::HttpTransport;
 use convlake::api::transport::{Request as HttpRequest, Response, Transport, TransportError};
@@ -107,6 +107,9 @@ async fn export(choice: ProtocolChoice, latency: Range<u64>, behind: &str) -> Do
     assert_eq!(counts.with(429), 0, "{counts:?}");
     assert_eq!(report.totals.retries, 0);
     let arrived = line.arrived.lock().unwrap();
+    // However many are wanted at once, they are spread over the minute.
+    let first = arrived.iter().filter(|at| **at - arrived[0] < Duration::from_secs(1)).count();
+    assert!(first <= CALLS_PER_MINUTE as usize / 10, "{first} calls in the first second");
     let last = (arrived[arrived.len() - 1] - arrived[0]).as_secs() / 60;
     let in_minute = |minute| arrived.iter().filter(|at| (**at - arrived[0]).as_secs() / 60 == minute).count() as u64;
     Done { report, counts, minutes: (0..last).map(in_minute).collect() }
@@ -212,6 +215,25 @@ impl Done {
         let jobs = of(Endpoint::Submit);
         assert_eq!((of(Endpoint::Delete), self.counts.jobs_concurrent_max), (jobs, 3));
         assert!(of(Endpoint::Job) <= 3 * jobs, "{:?}", self.counts);
+    }
+}
+
+/// One slice is one slice, however slow the answers are.
+#[tokio::test(start_paused = true)]
+async fn one_slice_at_a_time_when_told_so() {
+    for protocol in ["cursor", "jobs"] {
+        let rules = Rules { latency: Duration::from_secs(3), ..Rules::default() };
+        let world = WorldSettings { conversations_per_day: 2, brief: true, ..Default::default() };
+        let org = Org::new(SimulatorSettings { world, rules, ..Default::default() }, "2025-09-01T00:00:00Z");
+        let mut ask = org.ask(protocol, "2025-01-01", "2025-06-01");
+        ask.api.wanted.page_size = Some(10);
+        ask.request.concurrency = 1;
+        let report = org.run(ask).await;
+        org.assert_complete(&report, "2025-01-01", "2025-06-01");
+        let sent = org.sent();
+        for pair in sent.windows(2) {
+            assert!(pair[0].answered.unwrap() <= pair[1].at, "{protocol}: two calls at a time");
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Version {
 
 /// A run that has asked the source and is about to publish.
 struct Actor {
+    source: &'static str,
     run: u128,
     seen: Observation,
     fates: Fates,
@@ -90,7 +91,7 @@ impl Stage {
 
     /// A run that nothing happens to.
     fn actor(&self, run: u128, hour: i64, version: Version) -> Actor {
-        Actor { run, seen: self.seen(hour, version), fates: Box::new(|_| Fate::Done) }
+        Actor { source: "localhost", run, seen: self.seen(hour, version), fates: Box::new(|_| Fate::Done) }
     }
 
     fn publish(&self, objects: &Arc<Objects>, run: u128, hour: i64, version: Version) -> Outcome {
@@ -103,7 +104,7 @@ impl Stage {
         let (turns, seats) = Turns::seats(actors.len(), choose);
         let begun = actors.into_iter().zip(seats).map(|(actor, seat)| {
             let line = objects.line();
-            let run = self.tables.begin(line.bucket(), actor.run, actor.seen.observed_at).unwrap();
+            let run = self.tables.begin_of(actor.source, line.bucket(), actor.run, actor.seen.observed_at).unwrap();
             (run, actor.seen, line.sit(seat, actor.fates))
         });
         let begun: Vec<_> = begun.collect();
@@ -297,6 +298,32 @@ fn concurrent_runs_leave_the_newest_observation_in_any_order_of_their_calls() {
          {calls:?} calls in order: the newest observation everywhere"
     );
     assert!(pairs.into_inner() >= 100 && gave_way.into_inner() >= 50 && unlucky_runs.into_inner() >= 50);
+}
+
+/// Neither is a lake yet when both begin, and each takes it for one of its own source.
+#[test]
+fn of_two_first_runs_of_different_sources_one_makes_the_lake_and_the_other_publishes_nothing() {
+    const SEED: u64 = 5_000;
+    const SCENES: usize = 60;
+    let stage = Stage::new(&["conversations", "participants"]);
+    let versions = [BASE, Version { initiator: 1, name: 1, ..BASE }];
+    let wins = [(); 2].map(|()| AtomicUsize::new(0));
+    each(SCENES, |scene| {
+        let objects = Arc::new(Objects::default());
+        let actors =
+            vec![stage.actor(2, 1, versions[0]), Actor { source: "elsewhere", ..stage.actor(3, 2, versions[1]) }];
+        let (ended, order) = stage.play(&objects, actors, seeded(ChaCha8Rng::seed_from_u64(SEED + scene as u64)));
+        let when = format!("{order:?} ended {ended:?}");
+        let winner = ended.iter().position(|ended| matches!(ended, Ok(Outcome::Published(_)))).expect(&when);
+        assert_eq!(ended[1 - winner].as_ref().map_err(|error| error.kind()), Err(Kind::Config), "{when}");
+        stage.assert_holds(&objects, versions[winner], &when);
+        assert_eq!(remains(&objects.image()), [""; 0], "{when}");
+        let lake = Lake::open_existing(objects.line().bucket()).unwrap();
+        assert_eq!(lake.identity().source, ["localhost", "elsewhere"][winner], "{when}");
+        wins[winner].fetch_add(1, Ordering::SeqCst);
+    });
+    println!("{SCENES} pairs of first runs (seed {SEED}), won by {wins:?}");
+    assert!(wins.into_iter().all(|wins| wins.into_inner() >= 10));
 }
 
 /// The run dies when it is about to write below `folder`.

@@ -170,7 +170,53 @@ fn a_wrong_secret_ends_with_77_and_a_report() {
     assert_eq!(report["totals"]["calls"], 0, "no call for conversations");
     let told = format!("{report}{}{}", stderr(&refused), String::from_utf8_lossy(&refused.stdout));
     assert!(!told.contains("wrong-secret"), "{told}");
-    assert_eq!(ledger(&convlake.lake()).days().count(), 0);
+    assert!(!convlake.lake().join("_convlake/lake.json").exists());
+    // What it did not do has no figures: the error and what to do are all that follows the announcement.
+    assert_eq!(String::from_utf8_lossy(&refused.stdout), "");
+    assert!(
+        !stderr(&refused).contains("0 conversations") && !stderr(&refused).contains(" in 0"),
+        "{}",
+        stderr(&refused)
+    );
+    let last: Vec<String> = stderr(&refused).lines().rev().take(2).map(str::to_owned).collect();
+    assert!(last[0].starts_with("hint: ") && last[1].starts_with("error: "), "{}", stderr(&refused));
+}
+
+/// The first minutes of somebody new: nothing that went wrong keeps the call that is right from being made.
+#[test]
+fn what_a_failed_first_run_said_binds_no_later_one() {
+    let simulate = simulate();
+    let convlake = Convlake::of(&simulate);
+    let nowhere = Silent::new().url("localhost");
+    let export = |more: &[&str]| convlake.command([&RANGE[..], &["--out", "lake", "--retry-for", "1s"], more].concat());
+    let queue = "0b3a4b5c-0000-4000-8000-000000000001";
+    let failed: [(_, &[&str], &str, &str); 4] = [
+        (69, &["--protocol", "jobs"], BASE_URL, &nowhere),
+        (77, &["--protocol", "query", "--queue", queue], CLIENT_SECRET, "wrong-secret-wrong-secret"),
+        (75, &["--protocol", "page", "--max-calls", "0"], "NO_COLOR", "1"),
+        (78, &["--protocol", "query", "--tables", "sessions"], CLIENT_SECRET, ""),
+    ];
+    for (wanted, args, variable, value) in failed {
+        let output = export(args).env(variable, value).output().unwrap();
+        assert_eq!(code(&output), Some(wanted), "{args:?}: {}", stderr(&output));
+        assert!(!convlake.lake().join("_convlake/lake.json").exists(), "{args:?}");
+        let status = convlake.run(["status", "lake"]);
+        assert_eq!(status.code, Some(78), "{}", status.stderr);
+    }
+    // Neither does what cannot be read: it is kept for whoever wants to look at it.
+    write(&convlake.path("pages.json"), &format!("[{}]", [r#"{"conversationId":"x"}"#; 12].join(",")));
+    let unreadable = convlake.run(["convert", "pages.json", "--out", "lake"]);
+    assert_eq!(unreadable.code, Some(65), "{}", unreadable.stderr);
+    let kept: Vec<_> = files(&convlake.lake().join("_convlake/quarantine")).into_values().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(String::from_utf8_lossy(&kept[0]).matches("conversationId").count(), 12);
+    assert!(!convlake.lake().join("_convlake/lake.json").exists());
+
+    assert!(export(&["--protocol", "query"]).output().unwrap().status.success());
+    assert_eq!(ledger(&convlake.lake()).days().count(), 2);
+    convlake.succeed(["verify", "lake"]);
+    let other = export(&["--protocol", "query", "--queue", queue]).output().unwrap();
+    assert_eq!(code(&other), Some(78), "now it is bound: {}", stderr(&other));
 }
 
 #[test]
@@ -198,7 +244,7 @@ fn a_source_that_cannot_be_reached_ends_with_69_and_a_report() {
     let failed = convlake.command(args).env(BASE_URL, nowhere).output().unwrap();
     assert_eq!(code(&failed), Some(69), "{}", stderr(&failed));
     failure(&convlake, 69);
-    assert_eq!(ledger(&convlake.lake()).days().count(), 0);
+    assert!(!convlake.lake().join("_convlake/lake.json").exists());
 }
 
 #[test]

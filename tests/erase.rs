@@ -103,7 +103,11 @@ fn forgotten_conversations_are_nowhere_and_a_reexport_does_not_bring_them_back()
     assert_eq!((&line(&dry)["conversations"], &line(&dry)["days"]), (&json!(gone.len()), &json!(days.len())));
     assert!(files(&lake) == before.2, "a dry run changes nothing");
 
-    let forgot = convlake.succeed(["forget", "lake", "--file", "ids.txt"]);
+    let unasked = convlake.run(["forget", "lake", "--file", "ids.txt"]);
+    assert_eq!(unasked.code, Some(2), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("--yes") && files(&lake) == before.2, "{}", unasked.stderr);
+
+    let forgot = convlake.succeed(["forget", "lake", "--yes", "--file", "ids.txt"]);
     let told = line(&forgot);
     assert_eq!(told["conversations"], json!(gone.len()), "{told}");
     assert_eq!((&told["asked"], &told["new"]), (&json!(gone.len() + 1), &json!(gone.len() + 1)));
@@ -134,7 +138,7 @@ fn forgotten_conversations_are_nowhere_and_a_reexport_does_not_bring_them_back()
     assert_eq!(contents(&lake), after);
     assert_consistent(&lake);
 
-    let again = convlake.succeed(["forget", "lake", "--file", "ids.txt"]);
+    let again = convlake.succeed(["forget", "--lake", "lake", "--yes", "--file", "ids.txt"]);
     assert_eq!(
         (&line(&again)["new"], &line(&again)["conversations"], &line(&again)["days"]),
         (&json!(0), &json!(0), &json!(0))
@@ -167,7 +171,7 @@ fn quarantine_forgets_too_and_takes_nothing_of_it_in_again() {
     write(&refused(1), r#"{"conversations": "others""#);
 
     let ids = ["bad-1", "broken-1", "good-1"].map(str::to_owned);
-    let mut forget = convlake.command(["forget", "lake", "--conversation", "bad-1", "--file", "-"]);
+    let mut forget = convlake.command(["forget", "lake", "--yes", "--conversation", "bad-1", "--file", "-"]);
     let mut forget = forget.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     forget.stdin.take().unwrap().write_all(b"broken-1\r\ngood-1").unwrap();
     let output = forget.wait_with_output().unwrap();
@@ -204,10 +208,10 @@ fn without_an_id_or_a_lake_nothing_is_done() {
     write(&convlake.path("empty.txt"), "\n  \n");
     for (args, code, said) in [
         (&["forget", "lake"][..], 2, "--conversation"),
-        (&["forget", "lake", "--file", "empty.txt"], 2, "no conversation is named"),
-        (&["forget", "lake", "--file", "missing.txt"], 2, "`missing.txt` cannot be read"),
-        (&["forget", "lake", "--conversation", "x"], 78, "is not a lake"),
-        (&["forget", "--conversation", "x"], 2, "no lake is named"),
+        (&["forget", "lake", "--yes", "--file", "empty.txt"], 2, "no conversation is named"),
+        (&["forget", "lake", "--yes", "--file", "missing.txt"], 2, "`missing.txt` cannot be read"),
+        (&["forget", "lake", "--yes", "--conversation", "x"], 78, "is not a lake"),
+        (&["forget", "--yes", "--conversation", "x"], 2, "no lake is named"),
     ] {
         let run = convlake.run(args);
         assert_eq!(run.code, Some(code), "{args:?}: {}", run.stderr);

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondTyp
 use bytes::Bytes;
 use convlake::flatten::batch::{DayBatch, FlatPage};
 use convlake::flatten::schema::{ColumnType, Fold, Source, Table};
-use convlake::flatten::{Catalog, Flattener};
+use convlake::flatten::{Catalog, Flattener, Oddities};
 use convlake::time::{Day, parse_micros};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -57,7 +57,7 @@ fn recorded_pages_flatten_without_a_bad_record_and_without_a_rest() {
         ("webmessaging_excerpt_2024.json", [1, 4, 2, 5, 63, 6]),
     ] {
         let page = flatten_values(&sample(name));
-        assert_eq!((page.bad.len(), &page.unknown), (0, &BTreeMap::new()), "{name}");
+        assert_eq!((page.bad.len(), &page.oddities), (0, &Oddities::default()), "{name}");
         let rows = |of: &str| page.days.iter().map(|day| table(day, of).num_rows()).sum::<usize>();
         let tables = ["conversations", "participants", "participant_attributes", "sessions", "metrics", "segments"];
         assert_eq!(tables.map(rows), expected, "{name}");
@@ -80,8 +80,8 @@ fn reduced_examples_keep_what_does_not_fit() {
         // Their authors shifted dates by hand: `2021-04-2T15:30:51.418Z` is no timestamp.
         let text = records[0].to_string();
         let unpadded = text.matches("-04-2T").count() as u64;
-        let refused: u64 = page.unknown.values().sum();
-        assert!(refused >= unpadded, "{name}: {:?}", page.unknown);
+        let refused: u64 = page.oddities.wrong_type.values().sum();
+        assert!(refused >= unpadded, "{name}: {:?}", page.oddities);
         let extras: usize = page.days[0]
             .tables
             .iter()
@@ -368,7 +368,9 @@ proptest! {
                 let batch = rows.rows.to_batch().unwrap();
                 let own = definition.columns.iter().zip(batch.columns()).filter(|(column, _)| match column.source {
                     Source::Field(_) | Source::Value | Source::Extra => true,
-                    Source::OtherMetrics { .. } => definition.name == "conversations",
+                    Source::OtherMetrics { .. } | Source::OtherDecimals { .. } | Source::OtherTexts => {
+                        definition.name == "conversations"
+                    }
                     _ => false,
                 });
                 own.for_each(|(column, array)| kept.add_column(&column.name, array));
@@ -419,5 +421,5 @@ fn the_generator_reaches_every_table_and_every_kind_of_column() {
         }
     }
     assert_eq!(rows.values().filter(|&&count| count > 0).count(), CATALOG.tables().len(), "{rows:?}");
-    assert_eq!(kinds.values().filter(|&&count| count > 0).count(), 8, "{kinds:?}");
+    assert_eq!(kinds.values().filter(|&&count| count > 0).count(), 10, "{kinds:?}");
 }

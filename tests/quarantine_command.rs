@@ -145,7 +145,7 @@ fn records_that_can_be_read_now_join_their_day_and_the_others_stay() {
 fn what_the_lake_knows_better_or_was_told_to_forget_is_removed() {
     let bad = ["id-a", "id-b", "id-d"].map(|id| record(id, 5, "begun").to_string());
     let convlake = lake(&bad);
-    convlake.succeed(["forget", "lake", "--conversation", "id-d"]);
+    convlake.succeed(["forget", "lake", "--yes", "--conversation", "id-d"]);
     assert_eq!(list(&convlake)[0]["records"], 2, "forgotten before it could be read");
     repair(&convlake.lake(), "begun", "conversationStart");
     repair(&convlake.lake(), "id-b", "id-e");
@@ -161,14 +161,14 @@ fn what_the_lake_knows_better_or_was_told_to_forget_is_removed() {
 fn records_of_an_expired_day_go_and_those_of_an_empty_one_fill_it() {
     let convlake = lake(&[record("id-b", 2, "begun").to_string()]);
     repair(&convlake.lake(), "begun", "conversationStart");
-    convlake.succeed(["forget", "lake", "--conversation", "id-a", "--conversation", "id-c"]);
+    convlake.succeed(["forget", "lake", "--yes", "--conversation", "id-a", "--conversation", "id-c"]);
     let told = line(&convlake.succeed(["quarantine", "lake", "retry"]));
     assert_eq!(told["records"]["joined"], 1);
     assert_eq!(conversations(&convlake), [json!({"id": "id-b", "hour": 2, "participants": 1})]);
 
     let convlake = lake(&[record("id-b", 2, "begun").to_string()]);
     repair(&convlake.lake(), "begun", "conversationStart");
-    convlake.succeed(["expire", "lake", "--before", "2025-03-02"]);
+    convlake.succeed(["expire", "lake", "--yes", "--before", "2025-03-02"]);
     let told = line(&convlake.succeed(["quarantine", "lake", "retry"]));
     assert_eq!(told["records"]["expired"], 1);
     assert_eq!(list(&convlake), Vec::<Value>::new());
@@ -180,7 +180,7 @@ fn records_of_an_expired_day_go_and_those_of_an_empty_one_fill_it() {
 fn what_is_old_is_purged() {
     let convlake = lake(&["7".to_owned()]);
     let name = name(&convlake);
-    let told = line(&convlake.succeed(["quarantine", "lake", "purge", "--older-than", "30d"]));
+    let told = line(&convlake.succeed(["quarantine", "lake", "purge", "--yes", "--older-than", "30d"]));
     assert_eq!((&told["records"], list(&convlake).len()), (&json!(0), 1));
     // The same file, said to be of a run that began in 2023.
     let (folder, old) = (convlake.lake().join("_convlake/quarantine"), "018bcfe5-6800-7000-8000-000000000000");
@@ -188,7 +188,14 @@ fn what_is_old_is_purged() {
     let run = list(&convlake)[0]["run"].as_str().unwrap().to_owned();
     write(&folder.join(format!("{old}-0.jsonl")), &text.replace(&run, old));
     write(&folder.join(format!("refused-{old}-0.json")), "{");
-    let told = line(&convlake.succeed(["quarantine", "lake", "purge", "--older-than", "30d"]));
+    let unasked = convlake.run(["quarantine", "lake", "purge", "--older-than", "30d"]);
+    assert_eq!(unasked.code, Some(2), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("--yes") && list(&convlake).len() == 3, "{}", unasked.stderr);
+    let mut dry = convlake.command(["quarantine", "lake", "purge", "--yes", "--older-than", "30d"]);
+    let dry = dry.env("CONVLAKE_DRY_RUN", "yes").output().unwrap();
+    let dry: Value = serde_json::from_slice(&dry.stdout).unwrap();
+    assert_eq!((&dry["records"], &dry["dry_run"], list(&convlake).len()), (&json!(1), &json!(true), 3));
+    let told = line(&convlake.succeed(["quarantine", "purge", "--out", "lake", "--yes", "--older-than", "30d"]));
     assert_eq!((&told["records"], &told["responses"]), (&json!(1), &json!(1)));
     assert_eq!(list(&convlake).into_iter().map(|told| told["name"].clone()).collect::<Vec<_>>(), [json!(name)]);
     let refused = convlake.run(["quarantine", "lake", "purge", "--older-than", "old"]);

@@ -57,7 +57,8 @@ fn every_command_and_flag_exists() {
         String::from_utf8(output.stdout).unwrap()
     };
     let texts = [README, include_str!("../docs/schedule.md"), include_str!("../docs/stores.md")];
-    let texts = [&texts[..], &[include_str!("../docs/privacy.md"), include_str!("../docs/warehouse.md")]].concat();
+    let more = [include_str!("../docs/privacy.md"), include_str!("../docs/warehouse.md")];
+    let texts = [&texts[..], &more, &[include_str!("../docs/variables.md")]].concat();
     let overview = help(&[]);
     let listed = overview.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
     // Lines that are indented further go on with an explanation.

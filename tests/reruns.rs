@@ -11,7 +11,7 @@ use common::org::{Ask, Org, at, ids, range};
 use common::receipts::{contents, ledger, records, states, written};
 use convlake::export::{DayOutcome, Report};
 use convlake::lake::State;
-use convlake::simulator::{Action, Endpoint, Faults, Scripted, SimulatorSettings, WorldSettings};
+use convlake::simulator::{Action, Endpoint, Faults, RetryAfter, Scripted, SimulatorSettings, WorldSettings};
 use convlake::time::{Day, wire_time};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -212,6 +212,62 @@ async fn hours_in_order_make_a_whole_day() {
 #[tokio::test(start_paused = true)]
 async fn hours_from_noon_outwards_make_a_whole_day() {
     by_the_hour("jobs", (0..12).flat_map(|n| [12 + n, 11 - n])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hours_that_are_asked_for_as_they_are_make_a_whole_day() {
+    by_the_hour("cursor", 0..24).await;
+    by_the_hour("page", (0..12).flat_map(|n| [12 + n, 11 - n])).await;
+}
+
+/// The bounds that the source was asked for, in order.
+fn bounds(org: &Org) -> Vec<(String, String)> {
+    let text = |body: &serde_json::Value, name: &str| body[name].as_str().map(str::to_owned);
+    let of = |body| text(body, "startTime").zip(text(body, "endTime"));
+    org.sent().iter().filter_map(|sent| of(&sent.body)).collect()
+}
+
+/// Of a day nothing is asked for but what the run is to bring, and what the lake holds of it.
+#[tokio::test(start_paused = true)]
+async fn an_hour_is_asked_for_as_an_hour() {
+    let org = Org::new(world(24), "2025-04-20");
+    let hour = |n: u32| format!("2025-03-10T{n:02}:00:00.000Z");
+    let mut before = 0;
+    for (from, to, asked_from, asked_to) in
+        [(10, 11, 10, 11), (14, 15, 10, 15), (12, 13, 10, 15), (8, 9, 8, 15), (8, 10, 8, 15)]
+    {
+        let report = org.run(some(&org, "cursor", &hour(from), &hour(to))).await;
+        assert_eq!(report.totals.exit, 0, "{report:#?}");
+        let bounds = bounds(&org).split_off(before);
+        assert_eq!(bounds, [(hour(asked_from), hour(asked_to))], "{from} to {to}");
+        before += bounds.len();
+        assert_eq!(ids(&org.lake()), org.world(&hour(asked_from), &hour(asked_to)));
+    }
+    // Across midnights only the ends are parts of days.
+    let (from, to) = ("2025-03-08T22:00:00Z", "2025-03-11T03:00:00Z");
+    org.run(some(&org, "cursor", from, to)).await;
+    assert_eq!(ids(&org.lake()), org.world(from, to));
+    let bounds = bounds(&org).split_off(before);
+    assert_eq!(bounds, [("2025-03-08T22:00:00.000Z".to_owned(), "2025-03-11T03:00:00.000Z".to_owned())]);
+}
+
+/// Both runs find an empty lake; when the later one publishes, the day holds another hour.
+#[tokio::test(start_paused = true)]
+async fn an_hour_that_meets_another_runs_hour_is_fetched_as_a_whole_day() {
+    let late = Scripted {
+        endpoint: Some(Endpoint::Cursor),
+        first: Some(1),
+        ..Scripted::always(Action::RateLimited { retry_after: RetryAfter::Seconds(5) })
+    };
+    let slow = SimulatorSettings { faults: Faults { script: vec![late], random: None }, ..world(24) };
+    let first = Org::new(slow, "2025-04-20");
+    let second = first.turned_into(world(24));
+    let hour = |n: u32| format!("2025-03-10T{n:02}:00:00.000Z");
+    let (slow, quick) = (some(&first, "cursor", &hour(10), &hour(11)), some(&second, "cursor", &hour(14), &hour(15)));
+    let (slow, quick) = futures::join!(first.run(slow), second.run(quick));
+    assert_eq!((slow.totals.exit, quick.totals.exit), (0, 0), "{slow:#?} {quick:#?}");
+    assert_eq!(bounds(&first).len(), 3, "refused, an hour, the day: {:?}", bounds(&first));
+    assert_eq!(ids(&first.lake()), first.world(&hour(10), &hour(15)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -295,7 +295,7 @@ fn keys_come_first_then_fields_derived_metrics_and_the_rest() {
             Source::Field(_) | Source::Value => 3,
             Source::Ancestor(_) | Source::Last(_) => 4,
             Source::Metric(_) => 5,
-            Source::OtherMetrics { .. } => 6,
+            Source::OtherMetrics { .. } | Source::OtherDecimals { .. } | Source::OtherTexts => 6,
             Source::Extra => 7,
             Source::Index(_) | Source::Key => panic!("{}.{} must be a key", table.name, column.name),
         };

@@ -203,6 +203,47 @@ async fn more_changed_days_than_a_run_may_fetch_wait_for_the_next_and_are_report
 }
 
 #[tokio::test(start_paused = true)]
+async fn days_that_expired_by_mistake_are_due_again_once_that_is_taken_back() {
+    let org = org();
+    sync(&org).await;
+    let lake = org.lake();
+    let held = || contents(&lake).into_iter().filter(|(_, files)| !files.is_empty()).map(|(day, _)| day);
+    let whole: BTreeSet<Day> = held().collect();
+    let expire = |more: &[&str]| {
+        let convlake = Convlake::new();
+        convlake.succeed([&["expire", lake.to_str().unwrap(), "--before", "2025-03-16"][..], more].concat());
+    };
+    expire(&["--yes"]);
+    assert_eq!(held().count() + 3, whole.len());
+    sleep(HOUR).await;
+    assert_eq!(due(&sync(&org).await, Reason::New), BTreeSet::new(), "nobody fills them");
+    expire(&["--undo", "--since", "2025-03-14"]);
+    sleep(HOUR).await;
+    let back = sync(&org).await;
+    assert_eq!(due(&back, Reason::New), ["2025-03-14", "2025-03-15"].map(day).into(), "{}", reasons(&back));
+    let away: BTreeSet<Day> = whole.difference(&held().collect()).copied().collect();
+    assert_eq!(away, [day("2025-03-13")].into(), "what stays expired stays away");
+    assert!(states(&lake)[&day("2025-03-13")] == State::Expired);
+}
+
+/// What a first sync notes that then fails binds no later one.
+#[tokio::test(start_paused = true)]
+async fn a_first_sync_that_fails_leaves_its_beginning_to_the_next() {
+    let org = org();
+    let failing = || {
+        let mut keep = keep(&org, "auto");
+        (keep.request.from, keep.api.max_calls) = (Some(day("2024-01-01")), Some(2));
+        keep
+    };
+    let failed = org.sync(failing()).await;
+    assert_eq!((failed.totals.exit, failed.days.len()), (75, 0), "{failed:#?}");
+    assert!(!org.lake().join("_convlake/lake.json").exists());
+    let report = sync(&org).await;
+    assert_eq!(report.days[0].date, day("2025-03-13"), "{}", reasons(&report));
+    assert_eq!(ledger(&org.lake()).anchor(), Some(day("2025-03-13")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn settled_only_publishes_a_day_when_it_no_longer_changes() {
     let org = org();
     let settled = || {

@@ -13,6 +13,7 @@ use convlake::api::Page;
 use convlake::api::envelope::Envelope;
 use convlake::error::{Error, Result};
 use convlake::flatten::batch::FlatPage;
+use convlake::flatten::schema::Columns;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::assemble::assemble;
 use convlake::lake::day_rows::DayRows;
@@ -29,7 +30,7 @@ const DAY: Shape = Shape { conversations: 300, days: 1, order: Order::Time, seed
 fn main() -> Result<()> {
     let what = std::env::args().nth(1).unwrap_or_default();
     let pages = pages()?;
-    let flattener = Flattener::new(Arc::new(Catalog::builtin()?))?;
+    let flattener = Flattener::new(Arc::new(Catalog::builtin()?.with(Columns::Details)))?;
     match what.as_str() {
         "scan" => pages.iter().try_for_each(|page| black_box(scan(&page.body)).map(drop)),
         "flatten" => pages.iter().try_for_each(|page| black_box(flatten(&flattener, page)).map(drop)),

@@ -35,7 +35,8 @@ pub(crate) struct Call {
     counted: bool,
     /// Whether it could ask for fewer records.
     can_shrink: bool,
-    /// How long it may be answered 429, when longer than any.
+    /// How long it may be answered 429, when longer than any. Such 429s speak of what the call starts, not of the pace of
+    /// calls.
     throttled_for: Option<Duration>,
     /// Whether one try is enough.
     once: bool,
@@ -249,8 +250,9 @@ impl Client {
             let wait = if call.once { Err(Error::unavailable(trouble.what.clone())) } else { tries.next(&trouble) };
             if trouble.cause == Cause::Throttled {
                 self.counters.throttled();
-                let pause = trouble.asked.or(wait.as_ref().ok().copied());
-                self.pace.pause(pause.unwrap_or_default());
+                if call.throttled_for.is_none() {
+                    permit.refused(trouble.asked, wait.as_ref().ok().copied().unwrap_or_default());
+                }
             }
             // Only now may the next caller go: it finds the pause.
             drop(permit);

@@ -25,10 +25,26 @@ pub(crate) enum Objection {
 impl Objection {
     /// Reads the text of a 400. The codes of these refusals are not documented, their wording is.
     pub(crate) fn of(rejection: &Rejection) -> Option<Objection> {
-        let text = rejection.complaint.message.as_deref()?.to_lowercase();
         if rejection.status != StatusCode::BAD_REQUEST {
             return None;
         }
+        let complaint = &rejection.complaint;
+        let message = complaint.message.as_deref().and_then(Objection::of_message);
+        message
+            .or_else(|| [&complaint.code, &complaint.message].into_iter().flatten().find_map(|t| Objection::titled(t)))
+    }
+
+    /// The titles that the tutorials' documents give these refusals, wherever they stand and however they are spelled.
+    /// They name no number.
+    fn titled(text: &str) -> Option<Objection> {
+        let letters: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let is = |title: &str| letters.contains(title);
+        (is("invalidtimerange").then_some(Objection::Interval(None)))
+            .or_else(|| is("invalidpagesize").then_some(Objection::PageSize(None)))
+    }
+
+    fn of_message(message: &str) -> Option<Objection> {
+        let text = message.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if !has(&[
             "exceed",
@@ -129,6 +145,7 @@ mod tests {
     use crate::api::complaint::Complaint;
     use crate::api::verdict::Refusal;
     use crate::secrets::Secrets;
+    use serde_json::json;
 
     fn objection(message: &str) -> Option<Objection> {
         let complaint = Complaint { message: Some(message.to_owned()), ..Complaint::default() };
@@ -156,6 +173,41 @@ mod tests {
         for (message, expected) in cases {
             assert_eq!(objection(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn the_tutorials_titles_are_understood_wherever_they_stand() {
+        let bodies = |title: &str, code: &str| {
+            [
+                json!({"message": title}),
+                json!({"message": format!("Bad Request - {title}"), "code": "bad.request", "status": 400}),
+                json!({"error": title}),
+                json!({"code": code, "message": "the request cannot be served"}),
+                json!({"code": code}),
+                json!({"error": "bad_request", "error_description": title}),
+            ]
+        };
+        for (title, code, expected) in [
+            ("Invalid Time Range", "INVALID_TIME_RANGE", Objection::Interval(None)),
+            ("Invalid time range.", "invalid.time.range", Objection::Interval(None)),
+            ("Invalid PageSize", "InvalidPageSize", Objection::PageSize(None)),
+            ("invalid page size", "invalid.page-size", Objection::PageSize(None)),
+        ] {
+            for body in bodies(title, code) {
+                let complaint = Complaint::of_body(body.to_string().as_bytes());
+                let found =
+                    Objection::of(&Refusal::new(StatusCode::BAD_REQUEST, complaint.clone()).told(&Secrets::default()));
+                assert_eq!(found, Some(expected), "{body}");
+                assert_eq!(
+                    Objection::of(&Refusal::new(StatusCode::NOT_FOUND, complaint).told(&Secrets::default())),
+                    None,
+                    "{body}"
+                );
+            }
+        }
+        let other = json!({"error": "invalid_request", "message": "Invalid metric"}).to_string();
+        let complaint = Complaint::of_body(other.as_bytes());
+        assert_eq!(Objection::of(&Refusal::new(StatusCode::BAD_REQUEST, complaint).told(&Secrets::default())), None);
     }
 
     #[test]

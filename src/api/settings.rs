@@ -25,6 +25,43 @@ const PAGE_GROUP_BY: [&str; 1] = ["queueId"];
 /// What the tutorials' APIs group by, as far as they say.
 const DIMENSIONS: [&str; 2] = ["queueId", "userId"];
 
+/// Where a request of the cursor protocol carries the cursor of the page that it asks for.
+///
+/// The document's script passes it beside the body, which makes it a parameter of the URL; its text speaks of the query
+/// object as well. A source that reads one place finds it there, and has no reason to look at the other: both is right
+/// for either. One that refuses what it does not know says so at the second page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CursorIn {
+    /// `pageCursor` in the body.
+    Body,
+    /// `pageCursor` in the URL.
+    Query,
+    /// In both.
+    #[default]
+    Both,
+}
+
+impl CursorIn {
+    /// Whether the body is one of its places.
+    pub fn in_body(self) -> bool {
+        self != CursorIn::Query
+    }
+
+    /// Whether the URL is one of its places.
+    pub fn in_query(self) -> bool {
+        self != CursorIn::Body
+    }
+}
+
+/// What the end of a range means to a source of the cursor or page protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeEnd {
+    /// The last moment that is wanted.
+    Inclusive,
+    /// The first one that is not.
+    Exclusive,
+}
+
 /// Which conversations and what of them, in whatever protocol. Needs neither a source nor credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -38,6 +75,10 @@ pub struct Wanted {
     pub metrics: Option<Vec<String>>,
     /// `groupBy` of the page protocol; its document's own when absent.
     pub group_by: Option<Vec<String>>,
+    /// Where the cursor protocol puts its cursor; in both places when absent.
+    pub cursor_in: Option<CursorIn>,
+    /// What the end of a range means to the cursor and page protocols; exclusive when absent.
+    pub end: Option<RangeEnd>,
 }
 
 impl Wanted {
@@ -75,6 +116,8 @@ impl Wanted {
             ("--metrics", self.metrics.is_some(), cursor || page, "cursor and page"),
             ("--granularity", self.granularity.is_some(), cursor, "cursor"),
             ("--group-by", self.group_by.is_some(), page, "page"),
+            ("--cursor-in", self.cursor_in.is_some(), cursor, "cursor"),
+            ("--end", self.end.is_some(), cursor || page, "cursor and page"),
         ] {
             if said && !known {
                 return Err(Error::usage(format!("{flag} means nothing to --protocol {protocol}"))
@@ -102,6 +145,12 @@ impl Wanted {
     pub fn metrics(&self, protocol: Protocol) -> Vec<String> {
         let default: &[&str] = if protocol == Protocol::Page { &PAGE_METRICS } else { &CURSOR_METRICS };
         self.metrics.clone().unwrap_or_else(|| owned(default))
+    }
+
+    /// What the end of a range means to the source. Unless it is said, the first moment behind the range is sent: whatever
+    /// the source means, nothing is missing then, and what an inclusive end adds belongs to no day of the range.
+    pub fn end(&self) -> RangeEnd {
+        self.end.unwrap_or(RangeEnd::Exclusive)
     }
 
     /// `groupBy` as it is sent.

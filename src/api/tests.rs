@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use super::testing::{Asked, CANARY, Reply, Scripted, api, fetch, records, settings, slice, today};
 use super::transport::Fault;
-use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Probed, Wanted};
+use super::{Api, ApiSettings, AuthStyle, CALLS_IN_FLIGHT_MAX, Endpoint, Probed, RangeEnd, UNPACED, Wanted};
 use crate::error::{Error, Kind};
 use crate::plan::Protocol::{Cursor, Jobs, Page, Query};
+use crate::plan::Slice;
+use crate::time::{Interval, parse_timestamp};
 
 fn nothing() -> Reply {
     Reply::json(json!({}))
@@ -45,6 +47,32 @@ mod tokens {
         let asked = &scripted.tokens()[0];
         assert_eq!(asked.text, format!("grant_type=client_credentials&client_id=client&client_secret={CANARY}"));
         assert_eq!(asked.authorization, "");
+    }
+
+    /// The login of the second tutorial may know the client by its form only; once that is known the header is left out.
+    #[tokio::test(start_paused = true)]
+    async fn the_form_is_tried_when_the_header_is_refused_and_kept() {
+        let either = || ApiSettings { auth: AuthStyle::Either, ..settings() };
+        let unknown = || Reply::status(401, json!({"error": "invalid_client"}));
+        let scripted = Scripted::bare(move |asked| match asked.path.as_str() {
+            "/oauth/token" if asked.authorization.is_empty() => token(json!(100)),
+            "/oauth/token" => unknown(),
+            _ => nothing(),
+        });
+        let source = api(&scripted, either());
+        fetch(&source, slice(Query, 1)).await.0.unwrap();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        fetch(&source, slice(Query, 1)).await.0.unwrap();
+        let by_header: Vec<bool> = scripted.tokens().iter().map(|asked| !asked.authorization.is_empty()).collect();
+        assert_eq!(by_header, [true, false, false]);
+
+        // What both refuse is wrong, and what is refused for another reason is not tried again.
+        for (answer, tries) in [("invalid_client", 2), ("unauthorized_client", 1)] {
+            let scripted = Scripted::bare(move |_| Reply::status(400, json!({"error": answer})));
+            let error = failure(&scripted, either()).await;
+            assert_eq!((error.kind(), scripted.tokens().len()), (Kind::Access, tries));
+            assert_eq!(error.to_string().contains("by header and by form"), tries == 2, "{error}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -325,6 +353,36 @@ mod trouble {
         assert_eq!(api.stats().throttled, 1);
     }
 
+    /// Too many jobs at a time says nothing about calls: the other calls neither wait nor slow down.
+    #[tokio::test(start_paused = true)]
+    async fn a_429_of_a_job_submission_holds_nobody_else_up() {
+        let start = Instant::now();
+        let scripted = Scripted::new(move |asked| match asked.method.as_str() {
+            "POST" if asked.path.ends_with("/jobs") && asked.at < start + Duration::from_secs(60) => {
+                Reply::status(429, Value::Null)
+            }
+            "POST" if asked.path.ends_with("/jobs") => Reply::json(json!({"jobId": "j"})),
+            "GET" if asked.path.ends_with("/j") => Reply::json(json!({"state": "FULFILLED"})),
+            _ => Reply::json(json!({"conversations": []})).after(Duration::from_millis(100)),
+        });
+        let api = api(&scripted, settings());
+        let queries = async {
+            while start.elapsed() < Duration::from_secs(45) {
+                fetch(&api, slice(Query, 1)).await.0.unwrap();
+            }
+        };
+        let (job, ()) = futures::join!(fetch(&api, slice(Jobs, 1)), queries);
+        job.0.unwrap();
+        let asked = scripted.asked();
+        let of = |path: &str| -> Vec<Instant> {
+            asked.iter().filter(|asked| asked.path.ends_with(path)).map(|asked| asked.at).collect()
+        };
+        assert!(of("/jobs").len() >= 5, "{:?}", of("/jobs"));
+        let queries = of("/query");
+        let longest = queries.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(queries.len() >= 225 && longest < Duration::from_secs(1), "{} calls, {longest:?}", queries.len());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn throttled_for_ever_ends_later_and_without_a_hot_loop() {
         let start = Instant::now();
@@ -374,7 +432,7 @@ mod trouble {
             seen.fetch_max(open.len(), SeqCst);
             nothing().after(Duration::from_secs(1))
         });
-        let api = api(&scripted, settings());
+        let api = api(&scripted, ApiSettings { rate_limit: Some(UNPACED), ..settings() });
         join_all((0..2 * CALLS_IN_FLIGHT_MAX).map(|_| fetch(&api, slice(Query, 1)))).await;
         assert_eq!(peak.load(SeqCst), CALLS_IN_FLIGHT_MAX);
     }
@@ -423,6 +481,38 @@ mod asides {
         let asked = scripted.asked();
         assert_eq!(asked[0].body["paging"], json!({"pageSize": 1, "pageNumber": 1}));
         assert_eq!((asked[1].body.get("pageSize"), &asked[2].body["size"]), (None, &json!(1)));
+    }
+
+    /// Bounds that are finer than the wire are widened: two parts that meet within a millisecond overlap in it.
+    #[tokio::test(start_paused = true)]
+    async fn bounds_within_a_millisecond_leave_no_gap() {
+        let at = |text: &str| parse_timestamp(text).unwrap();
+        let parts = [
+            ("2025-01-01T10:00:00.0000Z", "2025-01-01T10:00:00.0015Z"),
+            ("2025-01-01T10:00:00.0015Z", "2025-01-01T11:00:00Z"),
+        ];
+        for (end, ends) in [
+            (RangeEnd::Inclusive, ["10:00:00.001", "10:59:59.999"]),
+            (RangeEnd::Exclusive, ["10:00:00.002", "11:00:00.000"]),
+        ] {
+            for (protocol, names) in [(Cursor, ["startTime", "endTime"]), (Page, ["dateFrom", "dateTo"])] {
+                let scripted = Scripted::new(|_| Reply::json(json!({"entities": []})));
+                let api = api(
+                    &scripted,
+                    ApiSettings { wanted: Wanted { end: Some(end), ..Wanted::default() }, ..settings() },
+                );
+                for (from, to) in parts {
+                    let interval = Interval::new(at(from), at(to)).unwrap();
+                    fetch(&api, Slice { interval, ..slice(protocol, 1) }).await.0.unwrap();
+                }
+                let sent: Vec<_> = scripted
+                    .asked()
+                    .iter()
+                    .map(|asked| names.map(|name| asked.body[name].as_str().unwrap()[11..23].to_owned()))
+                    .collect();
+                assert_eq!(sent, [["10:00:00.000", ends[0]], ["10:00:00.001", ends[1]]], "{protocol}");
+            }
+        }
     }
 
     #[test]

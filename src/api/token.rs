@@ -87,6 +87,8 @@ pub enum AuthStyle {
     Basic,
     /// In the form: the second tutorial.
     Body,
+    /// In the header, and in the form when the login does not know the client by its header.
+    Either,
 }
 
 /// A token in use.
@@ -110,6 +112,26 @@ impl Token {
     }
 }
 
+/// Where the credentials stand in one login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Header,
+    Form,
+}
+
+/// Why a login brought no token.
+enum Refused {
+    /// It does not know the client as it was shown.
+    Unknown(Rejection),
+    Otherwise(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Otherwise(error)
+    }
+}
+
 /// Where tokens come from.
 pub(crate) struct TokenSource {
     endpoint: Endpoint,
@@ -128,6 +150,8 @@ struct Held {
     failed: Option<(Instant, Error)>,
     generation: u64,
     unused_refused: u32,
+    /// Whether the login did not know the client by its header: from then on the form is used.
+    by_form: bool,
 }
 
 impl TokenSource {
@@ -164,7 +188,24 @@ impl TokenSource {
         if held.token.take().is_some_and(|old| old.served.load(Ordering::Relaxed)) {
             held.unused_refused = 0;
         }
-        let fetched = self.fetch(transport, policy, clock, counters).await;
+        let mut fetched = self.fetch(self.shown(&held), transport, policy, clock, counters).await;
+        if let Err(Refused::Unknown(rejection)) = &fetched
+            && self.style == AuthStyle::Either
+            && !held.by_form
+        {
+            tracing::info!("the login does not know the client by its header ({rejection}); the form is tried");
+            held.by_form = true;
+            fetched = self.fetch(self.shown(&held), transport, policy, clock, counters).await;
+            // If the form is no better, the next login begins anew.
+            held.by_form = fetched.is_ok();
+        }
+        let fetched = fetched.map_err(|refused| match refused {
+            Refused::Unknown(rejection) if self.style == AuthStyle::Either => {
+                self.denied(&rejection).context("by header and by form")
+            }
+            Refused::Unknown(rejection) => self.denied(&rejection),
+            Refused::Otherwise(error) => error,
+        });
         held.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let (header, life) = fetched?;
         held.generation += 1;
@@ -198,17 +239,28 @@ impl TokenSource {
             .hint("check that the OAuth client is active and belongs to this region")
     }
 
+    /// Where the credentials stand in the next login.
+    fn shown(&self, held: &Held) -> Shown {
+        match self.style {
+            AuthStyle::Basic => Shown::Header,
+            AuthStyle::Body => Shown::Form,
+            AuthStyle::Either if held.by_form => Shown::Form,
+            AuthStyle::Either => Shown::Header,
+        }
+    }
+
     async fn fetch(
         &self,
+        shown: Shown,
         transport: &dyn Transport,
         policy: &Policy,
         clock: &Clock,
         counters: &Counters,
-    ) -> Result<(HeaderValue, Duration)> {
+    ) -> Result<(HeaderValue, Duration), Refused> {
         let mut tries = policy.tries(None);
         loop {
             counters.token_request();
-            let outcome = policy.within(transport.send(self.request()?)).await?;
+            let outcome = policy.within(transport.send(self.request(shown)?)).await?;
             let trouble = match judge(outcome, &self.secrets, clock.now()) {
                 Verdict::Accept(response) => match self.read(&response) {
                     Some(token) => {
@@ -222,15 +274,18 @@ impl TokenSource {
                     }
                 },
                 Verdict::Again(trouble) => trouble,
-                Verdict::Renew(rejection) | Verdict::Forbidden(rejection) => return Err(self.denied(&rejection)),
-                Verdict::Rejected(rejection) if rejection.status.as_u16() == 400 => return Err(self.denied(&rejection)),
+                Verdict::Renew(rejection) | Verdict::Forbidden(rejection) => return Err(self.refused_client(rejection)),
+                Verdict::Rejected(rejection) if rejection.status.as_u16() == 400 => {
+                    return Err(self.refused_client(rejection));
+                }
                 Verdict::Rejected(rejection) => {
                     return Err(Error::config(format!("no tokens at this address: {rejection}"))
                         .hint("check the region, --base-url or --login-url")
-                        .context(self.place()));
+                        .context(self.place())
+                        .into());
                 }
-                Verdict::TooLarge(what, _) => return Err(Error::unavailable(what).context(self.place())),
-                Verdict::Stop(error) => return Err(error.context(self.place())),
+                Verdict::TooLarge(what, _) => return Err(Error::unavailable(what).context(self.place()).into()),
+                Verdict::Stop(error) => return Err(error.context(self.place()).into()),
             };
             let wait = tries.next(&trouble).map_err(|e| e.context(self.place()))?;
             tracing::warn!("the login is asked again in {:.1} s: {}", wait.as_secs_f64(), trouble.what);
@@ -240,6 +295,15 @@ impl TokenSource {
 
     fn place(&self) -> String {
         format!("login at {}", self.endpoint.describe())
+    }
+
+    fn refused_client(&self, rejection: Rejection) -> Refused {
+        let code = rejection.complaint.code.as_deref().unwrap_or_default();
+        if code.eq_ignore_ascii_case("invalid_client") {
+            Refused::Unknown(rejection)
+        } else {
+            Refused::Otherwise(self.denied(&rejection))
+        }
     }
 
     fn denied(&self, rejection: &Rejection) -> Error {
@@ -252,7 +316,7 @@ impl TokenSource {
             .context(self.place())
     }
 
-    fn request(&self) -> Result<Request> {
+    fn request(&self, shown: Shown) -> Result<Request> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         let mut request = Request::default();
@@ -262,12 +326,12 @@ impl TokenSource {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        match self.style {
-            AuthStyle::Basic => {
+        match shown {
+            Shown::Header => {
                 let basic = format!("Basic {}", self.credentials.basic());
                 headers.insert(header::AUTHORIZATION, secret_header(&basic)?);
             }
-            AuthStyle::Body => {
+            Shown::Form => {
                 form.append_pair("client_id", &self.credentials.id);
                 form.append_pair("client_secret", &self.credentials.secret);
             }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::place::LakeArg;
 use crate::plan::Protocol;
 
 /// For what is counted: pages and rows in flight.
@@ -49,6 +50,26 @@ pub(super) enum AuthArg {
     Body,
 }
 
+/// Where the cursor stands in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CursorInArg {
+    /// In the body
+    Body,
+    /// In the URL
+    Query,
+    /// In both
+    Both,
+}
+
+/// What the end of a range means to the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum EndArg {
+    /// The last millisecond that is wanted
+    Inclusive,
+    /// The first moment that is not
+    Exclusive,
+}
+
 /// What is asked of the source: enough to plan, without credentials.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Request")]
@@ -89,6 +110,12 @@ pub(super) struct RequestArgs {
     /// Dimensions to group by (page)
     #[arg(long = "group-by", env = "CONVLAKE_GROUP_BY", value_name = "NAME", value_delimiter = ',')]
     pub(super) group_by: Vec<String>,
+    /// Where `pageCursor` stands in a request (cursor) [default: both, for a source that reads either]
+    #[arg(long, env = "CONVLAKE_CURSOR_IN", value_enum, value_name = "PLACE")]
+    pub(super) cursor_in: Option<CursorInArg>,
+    /// What the end of a range means to the source (cursor and page) [default: exclusive, which leaves no gap by either]
+    #[arg(long, env = "CONVLAKE_END", value_enum, value_name = "MEANING")]
+    pub(super) end: Option<EndArg>,
     /// Conversations to ask for in one call; by default the most the protocol allows
     #[arg(long, env = "CONVLAKE_PAGE_SIZE", value_name = "N")]
     pub(super) page_size: Option<u32>,
@@ -107,15 +134,16 @@ pub(super) struct SourceArgs {
     /// The whole token URL, if it is elsewhere
     #[arg(long, env = "CONVLAKE_LOGIN_URL", value_name = "URL")]
     pub(super) login_url: Option<String>,
-    /// Let --base-url and --login-url be unencrypted beyond this machine
-    #[arg(long, env = "CONVLAKE_ALLOW_HTTP")]
+    /// Let --base-url and --login-url be unencrypted beyond this machine; said each time, without a variable
+    #[arg(long)]
     pub(super) allow_http: bool,
     /// A file of NAME=value lines with the credentials, instead of the environment; mode 0600
     #[arg(long, env = "CONVLAKE_CREDENTIALS_FILE", value_name = "FILE")]
     pub(super) credentials_file: Option<PathBuf>,
-    /// Where id and secret stand in the token request
-    #[arg(long, env = "CONVLAKE_AUTH", value_enum, default_value = "basic")]
-    pub(super) auth: AuthArg,
+    /// Where id and secret stand in the token request [default: basic; with GENESYS_CLIENT_ID also body, when basic is
+    /// refused as `invalid_client`]
+    #[arg(long, env = "CONVLAKE_AUTH", value_enum)]
+    pub(super) auth: Option<AuthArg>,
     /// Calls a minute [default: 300, and 200 for page]
     #[arg(long, env = "CONVLAKE_RATE_LIMIT", value_name = "CALLS")]
     pub(super) rate_limit: Option<u32>,
@@ -128,17 +156,17 @@ pub(super) struct SourceArgs {
     /// Calls that the run may make; then it ends with 75 and can be continued
     #[arg(long, env = "CONVLAKE_MAX_CALLS", value_name = "CALLS")]
     pub(super) max_calls: Option<u64>,
-    /// Slices under way at the same time; of those with numbered pages one has many of them asked for
+    /// Slices under way at the same time, and more while answers take long, unless it is 1; of those with numbered pages one
+    /// has many of them asked for
     #[arg(long, env = "CONVLAKE_CONCURRENCY", value_name = "N", default_value_t = SLICES_IN_FLIGHT)]
     pub(super) concurrency: usize,
 }
 
-/// Which lake is changed.
+/// Which lake is written to.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ChangedLakeArg {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) lake: Option<String>,
+    #[command(flatten)]
+    pub(super) at: LakeArg,
     /// No other run writes to the lake: for stores that cannot create and replace objects on condition
     #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
     pub(super) single_writer: bool,
@@ -148,12 +176,8 @@ pub(super) struct ChangedLakeArg {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Lake")]
 pub(super) struct LakeArgs {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(long, env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) out: Option<String>,
-    /// No other run writes to the lake: for stores that cannot create and replace objects on condition
-    #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
-    pub(super) single_writer: bool,
+    #[command(flatten)]
+    pub(super) place: ChangedLakeArg,
     /// Only these tables (`conversations` is always written)
     #[arg(long, env = "CONVLAKE_TABLES", value_name = "TABLE", value_delimiter = ',')]
     pub(super) tables: Vec<String>,
@@ -171,8 +195,8 @@ pub(super) struct LakeArgs {
     /// Percent of a slice (and at least 10 records) that may be unreadable before the slice fails
     #[arg(long, env = "CONVLAKE_MAX_BAD", value_name = "PERCENT", default_value_t = MAX_BAD_PERCENT)]
     pub(super) max_bad: u8,
-    /// Publish days from which more conversations vanished than a fault would explain
-    #[arg(long, env = "CONVLAKE_ALLOW_VANISHED")]
+    /// Publish days from which more conversations vanished than a fault would explain; said each time, without a variable
+    #[arg(long)]
     pub(super) allow_vanished: bool,
     /// Write what the run did to this file, as JSON, whatever the outcome
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
@@ -186,8 +210,7 @@ impl LakeArgs {
     /// Everything of everything, in `out`.
     pub(super) fn of(out: &str) -> LakeArgs {
         LakeArgs {
-            out: Some(out.to_owned()),
-            single_writer: false,
+            place: ChangedLakeArg { at: LakeArg::of(out), single_writer: false },
             tables: Vec::new(),
             excluded: Vec::new(),
             memory: MEMORY_MIB,
@@ -197,12 +220,4 @@ impl LakeArgs {
             sample: false,
         }
     }
-}
-
-/// Which lake is looked at.
-#[derive(Clone, Debug, Args)]
-pub(super) struct LakeArg {
-    /// The lake: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    pub(super) lake: Option<String>,
 }

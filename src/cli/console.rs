@@ -56,6 +56,21 @@ impl Console {
         self.talk(&format!("warning: {line}"));
     }
 
+    /// Whether a person can be asked something and answer it.
+    pub(super) fn is_conversation(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks something; the answer stands on the same line.
+    pub(super) fn ask(&self, question: &str) {
+        // Nobody is left to ask when stderr is gone, and then no answer comes.
+        let _ = self.bars.suspend(|| {
+            let mut err = io::stderr().lock();
+            err.write_all(question.as_bytes())?;
+            err.flush()
+        });
+    }
+
     /// Says how it ended badly: the error and its hint.
     pub fn error(&self, error: &Error) {
         self.error_text(&error.to_string(), error.hint_text());

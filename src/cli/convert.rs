@@ -65,7 +65,7 @@ async fn begin(
         error = stop.as_mut() => return Err(error),
     };
     notes.iter().for_each(|note| console.say(&format!("note: {note}")));
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let identity = Identity {
         family: Family::Genesys,
         source: "files".to_owned(),
@@ -74,5 +74,6 @@ async fn begin(
     };
     let settings = settings::run_settings("convert", &args.lake, notes)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     Ok((settings, inputs, Means { lake, flattener, clock, watch: outcome::watch(console, None) }))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::api::Credentials;
+use crate::api::{AuthStyle, Credentials};
 use crate::error::{Error, Result};
 
 /// The names of one family, read together or not at all.
@@ -14,6 +14,8 @@ struct Family {
     secret: &'static str,
     /// Whose conversations are wanted.
     user: Option<&'static str>,
+    /// Whether its document logs in by form: then that is tried where the header is refused.
+    by_form: bool,
 }
 
 /// Belongs to one family, and counts with no other.
@@ -26,14 +28,16 @@ const FAMILIES: [Family; 3] = [
         id: "GENESYSCLOUD_OAUTHCLIENT_ID",
         secret: "GENESYSCLOUD_OAUTHCLIENT_SECRET",
         user: None,
+        by_form: false,
     },
     Family {
         region: Some("GENESYS_CLOUD_ENV"),
         id: "GENESYS_CLOUD_CLIENT_ID",
         secret: "GENESYS_CLOUD_CLIENT_SECRET",
         user: Some(USER),
+        by_form: false,
     },
-    Family { region: None, id: "GENESYS_CLIENT_ID", secret: "GENESYS_CLIENT_SECRET", user: None },
+    Family { region: None, id: "GENESYS_CLIENT_ID", secret: "GENESYS_CLIENT_SECRET", user: None, by_form: true },
 ];
 
 /// What was found, and the region that stood beside it.
@@ -41,6 +45,8 @@ const FAMILIES: [Family; 3] = [
 pub(super) struct Found {
     pub(super) credentials: Credentials,
     pub(super) region: Option<String>,
+    /// How the credentials are shown unless the operator says it.
+    pub(super) auth: AuthStyle,
 }
 
 /// `NAME=value` settings: the process environment, or a credentials file laid over it.
@@ -119,13 +125,15 @@ impl Environment {
     /// # Errors
     /// Config: nothing is set, or a family is set by half.
     pub(super) fn credentials(&self) -> Result<Found> {
-        if let Some(Family { region, id, secret, .. }) = self.family() {
+        if let Some(Family { region, id, secret, by_form, .. }) = self.family() {
             let credentials = match (self.get(id), self.get(secret)) {
                 (Some(own), Some(hidden)) => Credentials::new(own, hidden)?.set_by(format!("{id} and {secret}")),
                 (Some(_), None) => return Err(half(secret, id)),
                 (None, _) => return Err(half(id, secret)),
             };
-            return Ok(Found { credentials, region: region.and_then(|r| self.get(r)).map(str::to_owned) });
+            let region = region.and_then(|r| self.get(r)).map(str::to_owned);
+            let auth = if *by_form { AuthStyle::Either } else { AuthStyle::Basic };
+            return Ok(Found { credentials, region, auth });
         }
         let names: Vec<String> = FAMILIES.iter().map(|f| format!("{} and {}", f.id, f.secret)).collect();
         Err(Error::config("no credentials: the OAuth client's id and secret are not set")
@@ -174,6 +182,9 @@ mod tests {
         let found = env.credentials().unwrap();
         assert_eq!(env.user(), None);
         assert_eq!((found.credentials.id(), found.region.as_deref()), ("b", Some("eu-west-1")));
+        assert_eq!(found.auth, AuthStyle::Basic);
+        let found = environment(&[("GENESYS_CLIENT_ID", "c"), ("GENESYS_CLIENT_SECRET", "c")]).credentials().unwrap();
+        assert_eq!(found.auth, AuthStyle::Either);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::args::LakeArgs;
+use super::place::LakeArg;
 use super::{Console, Environment, lakes, outcome, settings, simulate};
 use crate::api::http::HttpTransport;
-use crate::api::{Api, ApiSettings, Credentials, Endpoint};
+use crate::api::{Api, ApiSettings, Credentials, Endpoint, UNPACED};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request};
 use crate::lake::identity::{Family, Identity, Selection};
@@ -22,13 +23,16 @@ use crate::time::{Clock, Day, Interval};
 const DAYS: i64 = 90;
 const CONVERSATIONS_PER_DAY: u32 = 250;
 const SEED: u64 = 2025;
+/// Where the lake is when none is named.
+const LAKE: &str = "lake";
 
 /// Simulate a Genesys Cloud and export 90 days of it; no account needed
+///
+/// The lake is `lake` in the present folder unless another is named.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The lake: a folder, or a bucket as for export
-    #[arg(long, value_name = "LAKE", default_value = "lake")]
-    out: String,
+    #[command(flatten)]
+    lake: LakeArg,
     /// Write what the run did to this file, as JSON
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
@@ -48,7 +52,8 @@ pub(super) async fn run(
         selection: Selection::default(),
     };
     let mut stop = pin!(stop);
-    let lake_args = LakeArgs::of(&args.out);
+    let out = args.lake.named.as_deref().unwrap_or(LAKE);
+    let lake_args = LakeArgs::of(out);
     let lake = lakes::open_lake(&lake_args, env, identity, stop.as_mut()).await?;
     let from = first_day()?;
     let simulator = Simulator::new(
@@ -58,8 +63,9 @@ pub(super) async fn run(
                 conversations_per_day: CONVERSATIONS_PER_DAY,
                 ..WorldSettings::default()
             },
-            // A demo need not wait for jobs as long as the real API lets one wait.
+            // A demo need not wait for jobs as long as the real API lets one wait, and its calls are not counted.
             rules: Rules {
+                rate_limit: None,
                 job_queued: Duration::from_millis(100),
                 job_running: Duration::from_millis(400),
                 ..Rules::default()
@@ -79,7 +85,8 @@ pub(super) async fn run(
         // Dropping the sender ends the server as well.
         let _ = ended.await;
     }));
-    let api = Api::new(ApiSettings::new(endpoint.clone(), credentials), HttpTransport::shared(&endpoint)?, clock);
+    let source = ApiSettings { rate_limit: Some(UNPACED), ..ApiSettings::new(endpoint.clone(), credentials) };
+    let api = Api::new(source, HttpTransport::shared(&endpoint)?, clock);
     let request = Request {
         asked: Interval::new(from.start(), from.plus(DAYS).start())?.into(),
         protocol: ProtocolChoice::Auto,
@@ -88,8 +95,8 @@ pub(super) async fn run(
         missing_only: false,
     };
     let means = Means {
+        flattener: lakes::flattener_of(&lake)?,
         lake,
-        flattener: settings::flattener(&lake_args)?,
         clock,
         watch: outcome::watch(console, Some(DAYS as u64)),
     };
@@ -99,7 +106,9 @@ pub(super) async fn run(
     let served = serving.await.map_err(|e| Error::bug("the simulator died").source(e))?;
     let code = outcome::conclude(&report, args.report.as_deref(), false, console)?;
     served?;
-    console.data(&format!("{}\n{}", outcome::rows(&report), reading(&args.out)))?;
+    if outcome::has_figures(&report) {
+        console.data(&format!("{}\n{}", outcome::rows(&report), reading(out)))?;
+    }
     Ok(code)
 }
 

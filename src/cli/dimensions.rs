@@ -6,7 +6,7 @@ use std::pin::pin;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LakeArgs, SourceArgs};
+use super::args::{ChangedLakeArg, LakeArgs, SourceArgs};
 use super::settings::{self, Connected};
 use super::text::{count, duration, number, table};
 use super::{Console, Environment, lakes, outcome};
@@ -40,12 +40,8 @@ struct WantedArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lake")]
 struct PlaceArgs {
-    /// The lake, which an export has begun: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(long, env = "CONVLAKE_LAKE", value_name = "LAKE")]
-    out: Option<String>,
-    /// No other run writes to the lake: for stores that cannot create and replace objects on condition
-    #[arg(long, env = "CONVLAKE_SINGLE_WRITER")]
-    single_writer: bool,
+    #[command(flatten)]
+    lake: ChangedLakeArg,
     /// Write what the run did to this file, as JSON, whatever the outcome
     #[arg(long, env = "CONVLAKE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
@@ -58,19 +54,20 @@ pub(super) async fn run(
     clock: Clock,
     stop: impl Future<Output = Error>,
 ) -> Result<u8> {
-    let place = LakeArgs {
-        out: args.place.out.clone(),
-        single_writer: args.place.single_writer,
-        report: args.place.report.clone(),
-        ..LakeArgs::of("")
-    };
+    let place = LakeArgs { place: args.place.lake.clone(), report: args.place.report.clone(), ..LakeArgs::of("") };
     let report = snapshots(args, &place, env, clock, stop).await;
     let report = report.map_err(|error| outcome::refused("dimensions", &place, None, clock, error, console))?;
     if let Some(path) = &place.report {
         outcome::write(&report, path)?;
     }
-    conclude(&report, console);
-    console.data(&if console.stdout_is_terminal { rows(&report) } else { one_line(&report) })?;
+    // A run whose login fails has no figures.
+    if report.exit == 0 || report.calls > 0 {
+        conclude(&report, console);
+        console.data(&if console.stdout_is_terminal { rows(&report) } else { one_line(&report) })?;
+    }
+    for error in &report.errors {
+        console.error_text(&error.message, error.hint.as_deref());
+    }
     Ok(report.exit)
 }
 
@@ -129,9 +126,6 @@ fn conclude(report: &DimensionsReport, console: &Console) {
     parts.push(count(report.calls, "call"));
     let time = (report.finished_at - report.started_at).to_std().unwrap_or_default();
     console.say(&format!("{}: {} in {}", report.date, parts.join(", "), duration(time)));
-    for error in &report.errors {
-        console.error_text(&error.message, error.hint.as_deref());
-    }
 }
 
 /// Those that were written or found unchanged.

@@ -7,11 +7,11 @@ use clap::Args;
 use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::range::{Range, RangeArgs};
 use super::settings::{self, Asking, Connected};
-use super::{Console, Environment, lakes, outcome};
+use super::{Console, Environment, lakes, outcome, plan};
 use crate::api::{Api, Endpoint, Filters};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request, Settings};
-use crate::plan::{Matching, ProtocolChoice, windows};
+use crate::plan::{Asked, Matching, ProtocolChoice, windows};
 use crate::time::Clock;
 
 /// Export a range of days into a lake
@@ -25,6 +25,9 @@ pub(super) struct ExportArgs {
     /// Fail where the source counts more conversations than it sends, also when it is asked again (65)
     #[arg(long, env = "CONVLAKE_STRICT_TOTALS", help_heading = "Source")]
     strict_totals: bool,
+    /// Only show windows, slices and expected calls; nothing is asked for but names in filters, and nothing is written
+    #[arg(long, env = "CONVLAKE_DRY_RUN", help_heading = "Range")]
+    dry_run: bool,
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
@@ -40,6 +43,9 @@ pub(super) async fn run(
     clock: Clock,
     stop: impl Future<Output = Error>,
 ) -> Result<u8> {
+    if args.dry_run {
+        return super::until(stop, dry_run(args, console, env, clock)).await.map(|()| 0);
+    }
     let mut stop = pin!(stop);
     let begun = begin(args, console, env, clock, stop.as_mut()).await;
     let (settings, request, api, means, filters) = begun.map_err(|error| {
@@ -64,18 +70,24 @@ async fn begin(
     let mut stop = pin!(stop);
     let range = args.range.resolve(clock.now())?;
     let asking = Asking::new(&args.request, &args.source, env)?;
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let settings = settings::run_settings("export", &args.lake, [&range.notes[..], &asking.notes].concat())?;
-    let settings = Settings { strict_totals: args.strict_totals, ..settings };
+    let mut settings = Settings { strict_totals: args.strict_totals, ..settings };
     let lookup = asking.resolved(&api, lakes::find_lake(&args.lake, env));
     let asking = super::until(stop.as_mut(), lookup).await?;
     let api = api.asking(asking.wanted.clone());
     let days = announce(&range, &asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let asked = Asked::from(range.asked);
+    if let Some(note) = lakes::tell_expired(&lakes::expired(&lake, &asked).await?, &args.lake.place.at) {
+        console.warn(&note);
+        settings.notes.push(note);
+    }
+    let flattener = lakes::flattener_of(&lake)?;
     let request = Request {
-        asked: range.asked.into(),
+        asked,
         protocol: asking.protocol,
         filtered: !asking.wanted.filters.is_empty(),
         concurrency: args.source.concurrency,
@@ -83,6 +95,28 @@ async fn begin(
     };
     let means = Means { lake, flattener, clock, watch: outcome::watch(console, Some(days)) };
     Ok((settings, request, api, means, asking.wanted.filters))
+}
+
+/// Shows what would be asked for; it makes no call but those that look up names, and touches no lake.
+async fn dry_run(args: &ExportArgs, console: &Console, env: &Environment, clock: Clock) -> Result<()> {
+    let range = args.range.resolve(clock.now())?;
+    let asking = Asking::new(&args.request, &args.source, env)?;
+    settings::check_columns(&args.lake)?;
+    let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
+    settings::run_settings("export", &args.lake, Vec::new())?;
+    for note in range.notes.iter().chain(&asking.notes) {
+        console.warn(note);
+    }
+    let lake = lakes::find_lake(&args.lake, env).await?;
+    let asking = asking.resolved(&api, async { Ok(lake.clone()) }).await?;
+    let identity = asking.identity(endpoint.host(), &args.lake)?;
+    if let Some(lake) = &lake {
+        identity.check(lake.identity())?;
+    }
+    let (asked, volume) = plan::known_to(lake, range.asked.into(), &args.lake.place.at, console).await?;
+    let terms = plan::terms(&asking, &args.source, clock);
+    let expected = export::estimate(&windows(&asked, Matching::Start), &terms, &volume);
+    console.data(&plan::show(&expected, &asking, asked.parts().len()))
 }
 
 /// Says what is about to be asked for; returns its number of days.

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::args::LakeArg;
 use super::lakes::{self, Opened};
+use super::place::LakeArg;
 use super::{Console, Environment};
 use crate::error::{Error, Result};
 use crate::lake::layout::Dataset;
@@ -24,7 +24,7 @@ pub(super) struct FilesArgs {
     #[arg(long, env = "CONVLAKE_TABLE", value_name = "TABLE")]
     table: Option<String>,
     /// How to write it
-    #[arg(long, value_enum, default_value = "json")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "json")]
     format: Format,
 }
 

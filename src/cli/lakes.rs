@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
-use super::args::{ChangedLakeArg, LakeArg, LakeArgs};
+use super::args::{ChangedLakeArg, LakeArgs};
 use super::credentials::Environment;
+use super::place::LakeArg;
+use super::repair::quoted;
 use super::stores;
+use super::text::count;
 use crate::error::{Error, Result};
+use crate::export;
 use crate::flatten::{Catalog, Flattener};
 use crate::lake::identity::{Identity, Selection};
 use crate::lake::{Lake, Location, Store};
+use crate::plan::Asked;
+use crate::time::Day;
 
 /// Where the lake is.
 ///
 /// # Errors
 /// Usage: none was named, or it is no place for a lake.
-pub(super) fn location(named: Option<&str>) -> Result<Location> {
-    let named = named.ok_or_else(|| Error::usage("no lake is named").hint("name it, or set CONVLAKE_LAKE"))?;
+pub(super) fn location(lake: &LakeArg) -> Result<Location> {
+    let named = lake.named.as_deref().ok_or_else(|| {
+        Error::usage("no lake is named").hint("name it by position or with --out, or set CONVLAKE_LAKE")
+    })?;
     Location::parse(named)
 }
 
@@ -34,8 +42,8 @@ pub(super) async fn open_lake(
     identity: Identity,
     stop: impl Future<Output = Error>,
 ) -> Result<Arc<Lake>> {
-    let location = location(args.out.as_deref())?;
-    let options = stores::options(env, args.single_writer);
+    let location = location(&args.place.at)?;
+    let options = stores::options(env, args.place.single_writer);
     tokio::select! {
         opened = blocking(move || Lake::open(Store::connect(&location, &options)?, &identity)) => opened,
         error = stop => Err(error),
@@ -53,9 +61,42 @@ pub(super) struct Opened {
 /// # Errors
 /// Config: it is of a later version. Storage: it cannot be read. Usage: it was not named.
 pub(super) async fn find_lake(args: &LakeArgs, env: &Environment) -> Result<Option<Arc<Lake>>> {
-    let location = location(args.out.as_deref())?;
-    let options = stores::options(env, args.single_writer);
+    let location = location(&args.place.at)?;
+    let options = stores::options(env, args.place.single_writer);
     blocking(move || Lake::find(Store::connect(&location, &options)?)).await
+}
+
+/// The lake that is named, if one is and it is there; nothing is written to it.
+///
+/// # Errors
+/// Those of [`find_lake`].
+pub(super) async fn named_lake(named: &LakeArg, env: &Environment) -> Result<Option<Arc<Lake>>> {
+    if named.named.is_none() {
+        return Ok(None);
+    }
+    let (location, options) = (location(named)?, stores::options(env, false));
+    blocking(move || Lake::find(Store::connect(&location, &options)?)).await
+}
+
+/// The days of `asked` that have expired in `lake`.
+///
+/// # Errors
+/// Storage: it cannot be read.
+pub(super) async fn expired(lake: &Arc<Lake>, asked: &Asked) -> Result<Vec<Day>> {
+    let (lake, asked) = (Arc::clone(lake), asked.clone());
+    blocking(move || export::expired(&lake, &asked)).await
+}
+
+/// What is to be said of days that have expired, and what brings them back to the lake `named`.
+pub(super) fn tell_expired(days: &[Day], named: &LakeArg) -> Option<String> {
+    let (first, last) = days.first().zip(days.last())?;
+    let lake = named.named.as_deref().map_or(String::new(), |lake| format!(" --out {}", quoted(lake)));
+    Some(format!(
+        "{} from {first} to {last} expired and are not asked for; `convlake expire --undo --since {first} --before {}{lake}` \
+         makes them due again",
+        count(days.len() as u64, "day"),
+        last.next(),
+    ))
 }
 
 /// Opens a lake that is only looked at; nothing is written to it.
@@ -63,7 +104,7 @@ pub(super) async fn find_lake(args: &LakeArgs, env: &Environment) -> Result<Opti
 /// # Errors
 /// Config: there is none. Storage: it cannot be read. Usage: it was not named.
 pub(super) async fn existing_lake(named: &LakeArg, env: &Environment) -> Result<Opened> {
-    let location = location(named.lake.as_deref())?;
+    let location = location(named)?;
     let (options, at) = (stores::options(env, false), location.clone());
     let lake = blocking(move || Lake::open_existing(Store::connect(&at, &options)?)).await?;
     Ok(Opened { lake, location })
@@ -87,8 +128,8 @@ pub(super) async fn open_known_lake(
     source: &str,
     stop: impl Future<Output = Error>,
 ) -> Result<Arc<Lake>> {
-    let location = location(args.out.as_deref())?;
-    let options = stores::options(env, args.single_writer);
+    let location = location(&args.place.at)?;
+    let options = stores::options(env, args.place.single_writer);
     let source = source.to_owned();
     let open = move || {
         let store = Store::connect(&location, &options)?;
@@ -112,7 +153,7 @@ pub(super) async fn with_lake<T: Send + 'static>(
     open: fn(Store) -> Result<Arc<Lake>>,
     work: impl FnOnce(Arc<Lake>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let location = location(args.lake.as_deref())?;
+    let location = location(&args.at)?;
     let options = stores::options(env, args.single_writer);
     tokio::select! {
         done = blocking(move || work(open(Store::connect(&location, &options)?)?)) => done,
@@ -126,5 +167,7 @@ pub(super) async fn with_lake<T: Send + 'static>(
 /// Usage: it holds some that this version does not know.
 pub(super) fn flattener_of(lake: &Lake) -> Result<Flattener> {
     let Selection { tables, excluded, .. } = &lake.identity().selection;
-    Flattener::new(Arc::new(Catalog::builtin()?.select(tables.as_deref(), excluded)?))
+    let dimensions = Catalog::dimensions()?;
+    let excluded: Vec<_> = excluded.iter().filter(|column| !dimensions.has_table_of(column)).cloned().collect();
+    Flattener::new(Arc::new(Catalog::builtin()?.select(tables.as_deref(), &excluded)?.with(lake.columns())))
 }

@@ -2,11 +2,15 @@
 //! command. stdout is data, stderr is talk.
 
 mod args;
+mod consent;
 mod console;
 mod costs;
 mod credentials;
+mod flags;
 mod lakes;
+mod oddities;
 mod outcome;
+mod place;
 mod range;
 mod settings;
 mod stores;
@@ -29,7 +33,7 @@ mod status;
 mod sync;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 pub use console::Console;
 pub use credentials::Environment;
@@ -84,6 +88,14 @@ enum Command {
     Simulate(simulate::SimulateArgs),
 }
 
+impl Cli {
+    /// What the command line of this process and its environment say. Ends the process when that is nothing that can be
+    /// run.
+    pub fn of_process() -> Cli {
+        Cli::from_arg_matches(&flags::command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
 /// Runs a command and returns its exit code. `now` is the wall clock's reading; `stop` resolves when the operator
 /// wants the run to end.
 ///
@@ -97,6 +109,12 @@ pub async fn run(
     stop: impl Future<Output = Error> + Send + 'static,
 ) -> Result<u8> {
     let clock = Clock::starting_at(now);
+    for idle in flags::idle(&env) {
+        console.warn(&idle);
+    }
+    if let Some(command) = cli.command.writes_without_dry_run() {
+        flags::refuse_dry_run(command, &env)?;
+    }
     match &cli.command {
         Command::Demo(args) => demo::run(args, console, &env, clock, stop).await,
         Command::Export(args) => export::run(args, console, &env, clock, stop).await,
@@ -112,6 +130,21 @@ pub async fn run(
         Command::Dimensions(args) => dimensions::run(args, console, &env, clock, stop).await,
         Command::Schema(args) => schema::run(args, console).map(|()| 0),
         Command::Simulate(args) => simulate::run(args, console, clock, stop).await.map(|()| 0),
+    }
+}
+
+impl Command {
+    /// The name of a command that writes to a lake and has no dry run.
+    fn writes_without_dry_run(&self) -> Option<&'static str> {
+        match self {
+            Command::Demo(_) => Some("demo"),
+            Command::Convert(_) => Some("convert"),
+            Command::Dimensions(_) => Some("dimensions"),
+            Command::Quarantine(args) => args.writes_without_dry_run(),
+            Command::Export(_) | Command::Sync(_) | Command::Forget(_) | Command::Expire(_) => None,
+            Command::Plan(_) | Command::Status(_) | Command::Verify(_) | Command::Files(_) => None,
+            Command::Schema(_) | Command::Simulate(_) => None,
+        }
     }
 }
 

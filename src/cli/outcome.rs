@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args::LakeArgs;
 use super::repair::quoted;
 use super::text::{bytes, count, duration, number, table};
-use super::{Console, costs, lakes};
+use super::{Console, costs, lakes, oddities};
 use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
 use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch, WindowReport};
@@ -43,8 +43,9 @@ pub(super) fn conclude(report: &Report, to: Option<&Path>, sample: bool, console
     if let Some(bytes) = report.totals.peak_rss_bytes {
         tracing::info!("{} MiB of memory at most", bytes >> 20);
     }
-    for line in summary(report) {
-        console.say(&line);
+    let has_figures = has_figures(report);
+    for line in summary(report).iter().filter(|_| has_figures) {
+        console.say(line);
     }
     if let Some(sample) = report.sample.as_ref().filter(|_| sample) {
         console.say(&example(sample));
@@ -52,7 +53,7 @@ pub(super) fn conclude(report: &Report, to: Option<&Path>, sample: bool, console
     for error in &report.errors {
         console.error_text(&error.message, error.hint.as_deref());
     }
-    if let Some(next) = next(report) {
+    if let Some(next) = next(report).filter(|_| has_figures) {
         console.say(&format!("next: {next}"));
     }
     Ok(report.totals.exit)
@@ -89,7 +90,7 @@ pub(super) fn refused(
     console: &Console,
 ) -> Error {
     if let Some(path) = &args.report {
-        let lake = args.out.as_deref().map(lakes::named).unwrap_or_default();
+        let lake = args.place.at.named.as_deref().map(lakes::named).unwrap_or_default();
         if let Err(unwritten) = write(&Report::refused(command, lake, range, clock.now(), &error), path) {
             console.warn(&unwritten.to_string());
         }
@@ -97,8 +98,17 @@ pub(super) fn refused(
     error
 }
 
+/// Whether there is anything to sum up: not of a run that an error ended before it came to any day, as one does whose
+/// login fails.
+pub(super) fn has_figures(report: &Report) -> bool {
+    report.totals.exit == 0 || !report.days.is_empty() || !report.dimensions.is_empty()
+}
+
 /// What the run did, as data: a table for people, one line for schedulers.
 pub(super) fn print(report: &Report, console: &Console) -> Result<()> {
+    if !has_figures(report) {
+        return Ok(());
+    }
     console.data(&if console.stdout_is_terminal { rows(report) } else { one_line(report) })
 }
 
@@ -132,7 +142,9 @@ fn summary(report: &Report) -> Vec<String> {
     let totals = &report.totals;
     let days = |outcome| report.days.iter().filter(|day| day.outcome == outcome).count() as u64;
     let mut lines = Vec::new();
-    if totals.conversations == 0 && totals.exit == 0 {
+    let expired = report.days.iter().filter(|day| day.is_expired()).count();
+    let all_expired = expired > 0 && expired == report.days.len();
+    if totals.conversations == 0 && totals.exit == 0 && !all_expired {
         lines.push(nothing(report));
     }
     let time = report.finished_at.and_then(|end| (end - report.started_at).to_std().ok()).unwrap_or_default();
@@ -166,6 +178,12 @@ fn summary(report: &Report) -> Vec<String> {
             lines.push(format!("{} {what}", count(n, "conversation")));
         }
     }
+    if expired > 0 {
+        lines.push(format!(
+            "{} expired and stayed away: `convlake expire --undo` makes them due again",
+            count(expired as u64, "day")
+        ));
+    }
     if let Some(until) = totals.watermark {
         lines.push(format!("complete up to {until:?}, as the source promised"));
     }
@@ -175,13 +193,7 @@ fn summary(report: &Report) -> Vec<String> {
             count(totals.quarantined, "record")
         ));
     }
-    if !report.unknown.is_empty() {
-        lines.push(format!(
-            "{} unknown to the schema, kept in `extra` or `metrics_other`: {}",
-            count(report.unknown.len() as u64, "field"),
-            report.unknown.keys().take(UNKNOWN_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
-        ));
-    }
+    lines.extend(oddities::lines(&report.oddities));
     lines
 }
 
@@ -258,9 +270,6 @@ fn short(report: &Report) -> Vec<String> {
     }
     lines
 }
-
-/// Unknown fields that the summary names; the report names all.
-const UNKNOWN_NAMED_MAX: usize = 8;
 
 fn nothing(report: &Report) -> String {
     match &report.range {

@@ -1,21 +1,29 @@
 //! `convlake plan`: windows, slices and calls, before any call is made.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 
 use super::args::{RequestArgs, SourceArgs};
+use super::place::LakeArg;
 use super::range::RangeArgs;
 use super::settings::{self, Asking, Connected};
 use super::text::{count, number, table};
-use super::{Console, Environment, costs};
+use super::{Console, Environment, costs, lakes};
 use crate::api::{AVAILABILITY_LAG, calls_per_minute};
 use crate::error::{Error, Result};
 use crate::export::{Basis, Expectation, Terms, Volume, estimate, probe};
-use crate::plan::{Matching, ProtocolChoice, windows};
+use crate::lake::Lake;
+use crate::plan::{Asked, Matching, ProtocolChoice, windows};
 use crate::time::{Clock, Timestamp};
 
 /// Show windows, slices and expected calls, without any call but those that look up names in filters
+///
+/// With a lake, the calls are those for what it holds, and days that have expired in it are left out.
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
+    #[command(flatten)]
+    lake: LakeArg,
     #[command(flatten)]
     range: RangeArgs,
     #[command(flatten)]
@@ -24,7 +32,7 @@ pub(super) struct PlanArgs {
     #[arg(long, env = "CONVLAKE_PROBE")]
     probe: bool,
     /// How to write it
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
     source: SourceArgs,
@@ -33,6 +41,7 @@ pub(super) struct PlanArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For reading in a terminal
+    #[value(alias = "text")]
     Table,
     /// As data
     Json,
@@ -44,15 +53,17 @@ pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, c
     for note in range.notes.iter().chain(&asking.notes) {
         console.warn(note);
     }
+    let lake = lakes::named_lake(&args.lake, env).await?;
     let mut source = None;
     if args.probe || asking.first_name().is_some() {
         let connected = settings::connect(&args.source, env, clock);
         let Connected { api, .. } =
             connected.map_err(|error| if args.probe { error } else { unasked(&asking, &error) })?;
-        asking = asking.resolved(&api, async { Ok(None) }).await?;
+        asking = asking.resolved(&api, async { Ok(lake.clone()) }).await?;
         source = args.probe.then(|| api.asking(asking.wanted.clone()));
     }
-    let plan = windows(&range.asked.into(), Matching::Start);
+    let (asked, held) = known_to(lake, range.asked.into(), &args.lake, console).await?;
+    let plan = windows(&asked, Matching::Start);
     let mut terms = terms(&asking, &args.source, clock);
     let volume = if let Some(api) = source {
         if asking.protocol == ProtocolChoice::Auto {
@@ -60,7 +71,7 @@ pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, c
         }
         probe(&plan, &terms, &api).await?
     } else {
-        Volume::default()
+        held
     };
     let expected = estimate(&plan, &terms, &volume);
     match args.format {
@@ -68,7 +79,7 @@ pub(super) async fn run(args: &PlanArgs, console: &Console, env: &Environment, c
             let text = serde_json::to_string_pretty(&expected);
             console.data(&text.map_err(|e| Error::bug("the plan cannot be written").source(e))?)
         }
-        Format::Table => console.data(&show(&expected, &asking, range.asked.days().count())),
+        Format::Table => console.data(&show(&expected, &asking, asked.parts().len())),
     }
 }
 
@@ -90,7 +101,29 @@ pub(super) fn terms<'a>(asking: &'a Asking, source: &SourceArgs, clock: Clock) -
     }
 }
 
-fn show(expected: &Expectation, asking: &Asking, days: usize) -> String {
+/// What an export of `asked` would ask of the source, and how much that is by what `lake` holds. Days that have expired
+/// in it, which is `named`, are left out and told.
+///
+/// # Errors
+/// Storage: the lake cannot be read.
+pub(super) async fn known_to(
+    lake: Option<Arc<Lake>>,
+    mut asked: Asked,
+    named: &LakeArg,
+    console: &Console,
+) -> Result<(Asked, Volume)> {
+    let Some(lake) = lake else { return Ok((asked, Volume::default())) };
+    let expired = lakes::expired(&lake, &asked).await?;
+    if let Some(note) = lakes::tell_expired(&expired, named) {
+        console.warn(&note);
+    }
+    expired.into_iter().for_each(|day| asked.remove(day));
+    let ledger = lakes::blocking(move || lake.ledger()).await?;
+    Ok((asked, Volume::of(&ledger)))
+}
+
+/// The plan for people.
+pub(super) fn show(expected: &Expectation, asking: &Asking, days: usize) -> String {
     let rows: Vec<Vec<String>> = (1..)
         .zip(&expected.windows)
         .map(|(n, window)| {

@@ -1,6 +1,7 @@
 //! `convlake quarantine`: what could not be read, shown without being told, read again, and removed.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::args::ChangedLakeArg;
+use super::consent::{self, Consent, ConsentArgs};
 use super::text::{count, duration, escaped, number, parse_duration, table};
 use super::{Console, Environment, lakes, outcome};
 use crate::error::{Error, Result};
@@ -32,7 +34,7 @@ enum Action {
     /// What there is: by run and reason, with age and size
     List {
         /// How to write it
-        #[arg(long, value_enum, default_value = "table")]
+        #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "table")]
         format: Format,
     },
     /// One record: how it is made, without its values
@@ -49,17 +51,27 @@ enum Action {
     /// Remove what is older
     Purge {
         /// How old it may be, as in `30d`
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, env = "CONVLAKE_OLDER_THAN", value_name = "TIME")]
         older_than: String,
+        #[command(flatten)]
+        consent: ConsentArgs,
     },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// For people
+    #[value(alias = "text")]
     Table,
     /// One line of JSON a file
     Json,
+}
+
+impl QuarantineArgs {
+    /// The name of what is to be done, if that writes and has no dry run.
+    pub(super) fn writes_without_dry_run(&self) -> Option<&'static str> {
+        matches!(self.action, Action::Retry).then_some("quarantine retry")
+    }
 }
 
 pub(super) async fn run(
@@ -94,13 +106,22 @@ pub(super) async fn run(
             let retried = on_lake(args, env, stop, Lake::open_to_change, retry).await?;
             tell_retry(&retried, id, console)
         }
-        Action::Purge { older_than } => {
+        Action::Purge { older_than, consent } => {
             let age = parse_duration(older_than, "older-than")?;
             let before = TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
             let before = before.ok_or_else(|| Error::usage(format!("--older-than {older_than} is before all time")))?;
-            let purged =
-                on_lake(args, env, stop, Lake::open_to_change, move |lake| lake.purge_quarantine(before)).await?;
-            tell_purge(&purged, console)
+            let consent = consent.resolve(console)?;
+            let mut stop = pin!(stop);
+            let purge = |dry_run| move |lake: Arc<Lake>| lake.purge_quarantine(before, dry_run);
+            if consent == Consent::Asked {
+                let would = on_lake(args, env, stop.as_mut(), Lake::open_to_change, purge(true)).await?;
+                if !would.is_empty() {
+                    consent::ask(&purged(&would, true), console, stop.as_mut()).await?;
+                }
+            }
+            let dry_run = consent == Consent::DryRun;
+            let done = on_lake(args, env, stop, Lake::open_to_change, purge(dry_run)).await?;
+            tell_purge(&done, dry_run, console)
         }
     }
 }
@@ -243,18 +264,24 @@ fn tell_retry(retried: &Retried, run: RunId, console: &Console) -> Result<u8> {
     Ok(exit)
 }
 
-fn tell_purge(purged: &[Told], console: &Console) -> Result<u8> {
-    let records: u64 = purged.iter().flat_map(|told| told.reasons.values()).sum();
+/// Records, responses and bytes.
+fn amount(purged: &[Told]) -> (u64, u64, u64) {
+    let records = purged.iter().flat_map(|told| told.reasons.values()).sum();
     let responses = purged.iter().filter(|told| matches!(told.kept, Kept::Response(..))).count() as u64;
-    let bytes: u64 = purged.iter().map(|told| told.bytes).sum();
-    console.say(&format!(
-        "{} and {} removed, {} bytes",
-        count(records, "record"),
-        count(responses, "response"),
-        number(bytes)
-    ));
+    (records, responses, purged.iter().map(|told| told.bytes).sum())
+}
+
+fn purged(purged: &[Told], dry_run: bool) -> String {
+    let (records, responses, bytes) = amount(purged);
+    let verb = if dry_run { "would be removed" } else { "removed" };
+    format!("{} and {} {verb}, {} bytes", count(records, "record"), count(responses, "response"), number(bytes))
+}
+
+fn tell_purge(done: &[Told], dry_run: bool, console: &Console) -> Result<u8> {
+    console.say(&purged(done, dry_run));
+    let (records, responses, bytes) = amount(done);
     if !console.stdout_is_terminal {
-        let line = json!({"exit": 0, "records": records, "responses": responses, "bytes": bytes});
+        let line = json!({"exit": 0, "dry_run": dry_run, "records": records, "responses": responses, "bytes": bytes});
         console.data(&line.to_string())?;
     }
     Ok(0)

@@ -12,13 +12,14 @@ pub(super) struct SchemaArgs {
     /// Only this table
     table: Option<String>,
     /// How to write it
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "table")]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// For reading in a terminal
+    #[value(alias = "text")]
     Table,
     /// The definitions as data
     Json,

@@ -9,15 +9,15 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Console;
-use super::args::{AuthArg, LakeArgs, RequestArgs, SourceArgs};
+use super::args::{AuthArg, CursorInArg, EndArg, LakeArgs, RequestArgs, SourceArgs};
 use super::credentials::Environment;
 use super::lakes;
 use super::text::{count, parse_duration};
 use crate::api::http::HttpTransport;
-use crate::api::{Api, ApiSettings, AuthStyle, DEFAULT_REGION, Endpoint, Filters, Wanted};
+use crate::api::{Api, ApiSettings, AuthStyle, CursorIn, DEFAULT_REGION, Endpoint, Filters, RangeEnd, Wanted};
 use crate::error::{Error, Result};
 use crate::export::{first_name, resolve_names, spelled_ids};
-use crate::flatten::{Catalog, Flattener};
+use crate::flatten::Catalog;
 use crate::lake::Lake;
 use crate::lake::identity::{Family, Identity, Selection};
 use crate::plan::{Protocol, ProtocolChoice};
@@ -65,6 +65,15 @@ impl Asking {
             granularity: args.granularity.clone(),
             metrics: some(words("--metrics", &args.metrics)?),
             group_by: some(words("--group-by", &args.group_by)?),
+            cursor_in: args.cursor_in.map(|place| match place {
+                CursorInArg::Body => CursorIn::Body,
+                CursorInArg::Query => CursorIn::Query,
+                CursorInArg::Both => CursorIn::Both,
+            }),
+            end: args.end.map(|end| match end {
+                EndArg::Inclusive => RangeEnd::Inclusive,
+                EndArg::Exclusive => RangeEnd::Exclusive,
+            }),
         };
         if !args.allow_unknown {
             wanted = wanted.spelled()?;
@@ -174,18 +183,18 @@ pub(super) fn selection(lake: &LakeArgs) -> Selection {
     Selection { tables, excluded: lake.excluded.clone(), ..Selection::default() }.sorted()
 }
 
-/// The columns that `lake` selects.
+/// Whether what `lake` selects is there.
 ///
 /// # Errors
 /// Usage: an unknown table or column, or a key.
-pub(super) fn flattener(lake: &LakeArgs) -> Result<Flattener> {
+pub(super) fn check_columns(lake: &LakeArgs) -> Result<()> {
     let tables = (!lake.tables.is_empty()).then_some(lake.tables.as_slice());
     // The lake remembers what it leaves out of the dimensions for `convlake dimensions`; what is wrong with it is said now.
     let dimensions = Catalog::dimensions()?;
     let (of_dimensions, excluded): (Vec<_>, Vec<_>) =
         lake.excluded.iter().cloned().partition(|column| dimensions.has_table_of(column));
     dimensions.select(None, &of_dimensions)?;
-    Flattener::new(Arc::new(Catalog::builtin()?.select(tables, &excluded)?))
+    Catalog::builtin()?.select(tables, &excluded).map(drop)
 }
 
 /// What an export or a conversion does beside the source and the lake.
@@ -205,7 +214,7 @@ pub(super) fn run_settings(
     }
     Ok(crate::export::Settings {
         command,
-        lake: lakes::location(args.out.as_deref())?.to_string(),
+        lake: lakes::location(&args.place.at)?.to_string(),
         notes,
         memory: args.memory.saturating_mul(1 << 20),
         max_bad: args.max_bad,
@@ -229,8 +238,9 @@ pub(super) fn connect(args: &SourceArgs, env: &Environment, clock: Clock) -> Res
     let endpoint = endpoint(args, found.region.as_deref())?;
     let mut settings = ApiSettings::new(endpoint.clone(), found.credentials);
     settings.auth = match args.auth {
-        AuthArg::Basic => AuthStyle::Basic,
-        AuthArg::Body => AuthStyle::Body,
+        Some(AuthArg::Basic) => AuthStyle::Basic,
+        Some(AuthArg::Body) => AuthStyle::Body,
+        None => found.auth,
     };
     if args.rate_limit == Some(0) {
         return Err(Error::usage("--rate-limit 0 lets no call through").hint("calls a minute, at least 1"));

@@ -7,9 +7,9 @@ use chrono::SubsecRound;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::LakeArg;
 use super::calendar::{Style, calendar, legend};
 use super::lakes::{self, Opened};
+use super::place::LakeArg;
 use super::range::DaysArgs;
 use super::text::{bytes, count, duration, number, table};
 use super::{Console, Environment};
@@ -32,13 +32,14 @@ pub(super) struct StatusArgs {
     #[command(flatten)]
     days: DaysArgs,
     /// How to write it
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "text")]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A calendar, for reading in a terminal
+    #[value(alias = "table")]
     Text,
     /// As data
     Json,

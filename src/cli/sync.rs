@@ -30,7 +30,7 @@ pub(super) struct SyncArgs {
     #[arg(long, env = "CONVLAKE_DRY_RUN")]
     dry_run: bool,
     /// How --dry-run says it
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "table")]
     format: Format,
     /// Also take today's snapshot of queues, users, wrap-up codes, skills, divisions, flows and teams, once a day
     #[arg(long, env = "CONVLAKE_DIMENSIONS")]
@@ -71,6 +71,7 @@ struct DueArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For reading in a terminal
+    #[value(alias = "text")]
     Table,
     /// As data
     Json,
@@ -113,7 +114,7 @@ async fn begin(
     let mut stop = pin!(stop);
     let asking = Asking::new(&args.request, &args.source, env)?;
     let request = args.request(&asking, clock)?;
-    let flattener = settings::flattener(&args.lake)?;
+    settings::check_columns(&args.lake)?;
     let Connected { api, endpoint } = settings::connect(&args.source, env, clock)?;
     let settings = settings::run_settings("sync", &args.lake, asking.notes.clone())?;
     let settings = export::Settings { strict_totals: args.due.strict_totals, ..settings };
@@ -123,6 +124,7 @@ async fn begin(
     announce(&asking, &endpoint, console);
     let identity = asking.identity(endpoint.host(), &args.lake)?;
     let lake = lakes::open_lake(&args.lake, env, identity, stop).await?;
+    let flattener = lakes::flattener_of(&lake)?;
     let means = Means { lake, flattener, clock, watch: outcome::watch(console, None) };
     Ok((settings, request, api, means, asking.wanted.filters))
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::{LakeArg, LakeArgs, RequestArgs, SourceArgs};
+use super::args::{LakeArgs, RequestArgs, SourceArgs};
 use super::lakes::{self, Opened};
+use super::place::LakeArg;
 use super::range::DaysArgs;
 use super::repair::Repairs;
 use super::settings::{self, Asking, Connected};
@@ -31,7 +32,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, env = "CONVLAKE_COMPARE_SOURCE")]
     source: bool,
     /// How to write it
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, env = "CONVLAKE_FORMAT", value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
     days: DaysArgs,
@@ -44,6 +45,7 @@ pub(super) struct VerifyArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For reading
+    #[value(alias = "table")]
     Text,
     /// As data
     Json,

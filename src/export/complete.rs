@@ -15,6 +15,9 @@ use crate::lake::publish::Observation;
 use crate::plan::{Asked, Matching, Protocol, ProtocolChoice, Slice};
 use crate::time::{Day, Interval, Timestamp};
 
+/// Fetches of a day that was not published at first: one that completes it, and one that confirms what has vanished.
+const AGAIN_MAX: usize = 2;
+
 impl Exporter {
     /// Publishes the days of `slice`, several together. A day that fails is recorded, and the others go on.
     pub(super) async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
@@ -31,7 +34,7 @@ impl Exporter {
             quarantined: harvest.bad.len() as u64,
             shortage,
         };
-        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
+        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, readable.is_err()).await?;
         readable?;
         self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
         let (mut promises, mut rest) = (Vec::new(), Vec::new());
@@ -50,7 +53,9 @@ impl Exporter {
         ahead.extend(self.draft(stream::iter(rest)).await?);
         let mut observations = Vec::new();
         for (day, promised) in promises {
+            let fetched = slice.interval.intersection(&day.interval()).unwrap_or(promised);
             let late = self.publisher.observation(&observer, day, promised, harvest.take(day));
+            let late = Observation { fetched, ..late };
             match ahead.remove(&day).transpose() {
                 Ok(drafted) => observations.push(Observation { drafted, ..late }),
                 Err(error) => self.recorder.day_failed(day, observer.source, &error),
@@ -60,10 +65,8 @@ impl Exporter {
             let left = observations.split_off(self.publisher.together_max().min(observations.len()));
             for (day, published) in self.publisher.publish_all(std::mem::replace(&mut observations, left)).await? {
                 let published = match published {
-                    Ok(Publishing::Doubtful(observation)) => {
-                        self.confirm(slice, observation, harvest.next_chain()).await
-                    }
-                    other => other.map(drop),
+                    Ok(published) => self.again(slice, published, harvest.next_chain()).await,
+                    Err(error) => Err(error),
                 };
                 match published {
                     Err(error) if !error.kind().stops_the_run() => {
@@ -76,19 +79,29 @@ impl Exporter {
         Ok(())
     }
 
-    /// Publishes a day from which conversations have vanished: it is fetched once more, and what either fetch brought
-    /// counts.
-    async fn confirm(&self, slice: &Slice, mut observation: Box<Observation>, chain: u32) -> Result<()> {
-        let again = Slice { interval: observation.day.interval(), matching: Matching::Start, ..*slice };
-        let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
-        // Most of these the first fetch brought as well: better kept twice than lost.
-        self.publisher.quarantine(Feed::Slice(again), &mut harvest).await?;
-        observation.rows.extend(harvest.take(observation.day));
-        observation.observed_at = fetched.observed_at;
-        observation.confirmed = true;
-        match self.publisher.publish(*observation).await? {
+    /// Publishes a day that was not, once more: it is fetched whole, and what either fetch brought counts. The second fetch of
+    /// a day from which conversations have vanished confirms that; one that was fetched in part is only completed.
+    async fn again(&self, slice: &Slice, mut published: Publishing, mut chain: u32) -> Result<()> {
+        for _ in 0..AGAIN_MAX {
+            let (mut observation, confirmed) = match published {
+                Publishing::Done => return Ok(()),
+                Publishing::Narrow(observation) => (observation, false),
+                Publishing::Doubtful(observation) => (observation, true),
+            };
+            let whole = observation.day.interval();
+            let again = Slice { interval: whole, matching: Matching::Start, ..*slice };
+            let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
+            chain += fetched.chains;
+            // Most of these the first fetch brought as well: better kept twice than lost.
+            self.publisher.quarantine(Feed::Slice(again), &mut harvest, false).await?;
+            observation.rows.extend(harvest.take(observation.day));
+            (observation.fetched, observation.observed_at) = (whole, fetched.observed_at);
+            observation.confirmed = confirmed;
+            published = self.publisher.publish(*observation).await?;
+        }
+        match published {
             Publishing::Done => Ok(()),
-            Publishing::Doubtful(_) => Err(Error::bug("a confirmed observation is doubted")),
+            Publishing::Narrow(_) | Publishing::Doubtful(_) => Err(Error::bug("a confirmed observation is doubted")),
         }
     }
 }

@@ -101,7 +101,7 @@ async fn run(
         quarantined: harvest.bad.len() as u64,
         shortage: None,
     };
-    publisher.quarantine(feed, &mut harvest).await?;
+    publisher.quarantine(feed, &mut harvest, read.is_err() || readable.is_err()).await?;
     let others = read?;
     readable?;
     if others > 0 && harvest.seen().records == 0 {
@@ -148,7 +148,7 @@ async fn publish(publisher: &Publisher, recorder: &Recorder, days: Vec<Observati
     for (day, published) in publisher.publish_all(days).await? {
         let outcome = published.and_then(|published| match published {
             Publishing::Done => Ok(()),
-            Publishing::Doubtful(observation) => Err(missing(&observation)),
+            Publishing::Narrow(observation) | Publishing::Doubtful(observation) => Err(missing(&observation)),
         });
         match outcome {
             Err(error) if !error.kind().stops_the_run() => recorder.day_failed(day, Source::Files, &error),

@@ -15,15 +15,17 @@ use super::report::{DayOutcome, DayReport};
 use super::workshop::LeftBehind;
 use super::{Means, Settings};
 use crate::error::{Error, Result};
+use crate::flatten::batch::BadRecord;
 use crate::lake::Run;
 use crate::lake::assemble::TableSpec;
 use crate::lake::day_rows::DayRows;
 use crate::lake::draft::Drafted;
+use crate::lake::expire::EXPIRED;
 use crate::lake::layout::Dataset;
 use crate::lake::merge::Addition;
 use crate::lake::publish::{Observation, Outcome};
 use crate::lake::quarantine::{Origin, Quarantine};
-use crate::lake::receipt::{Counts, Receipt, Shortage};
+use crate::lake::receipt::{Counts, Receipt, Shortage, State};
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
@@ -54,6 +56,8 @@ pub(super) struct Observer {
 pub(super) enum Publishing {
     /// The day is done and recorded.
     Done,
+    /// The lake holds more of the day by now than was fetched: all of it has to be.
+    Narrow(Box<Observation>),
     /// Conversations are gone: the day has to be fetched once more before that is believed.
     Doubtful(Box<Observation>),
 }
@@ -94,8 +98,9 @@ impl Publisher {
         self.with_run(move |run| run.lake().identify(&organization)).await
     }
 
-    /// Keeps the records of `harvest` that could not be read, and the responses that were refused.
-    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest) -> Result<()> {
+    /// Keeps the records of `harvest` that could not be read, and the responses that were refused; `failed` says whether
+    /// nothing of it will be published.
+    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest, failed: bool) -> Result<()> {
         let (mut bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
         if bad.is_empty() && refused.is_empty() {
             return Ok(());
@@ -104,7 +109,12 @@ impl Publisher {
         bad.sort_unstable_by_key(|record| record.position);
         let quarantine = Arc::clone(&self.quarantine);
         self.blocking(move || {
-            quarantine.add(|record| Origin { place: feed.place(record.position.chain), day: None }, &bad)?;
+            let origin = |record: &BadRecord| Origin { place: feed.place(record.position.chain), day: None };
+            if failed {
+                quarantine.add_failed(origin, &bad)?
+            } else {
+                quarantine.add(origin, &bad)?
+            }
             for (body, reason) in refused {
                 if let Some(kept) = quarantine.keep_response(&body)? {
                     tracing::warn!("{}: an answer was refused ({reason}); it is kept as `{kept}`", feed.place(0));
@@ -132,13 +142,14 @@ impl Publisher {
         self.blocking(move || work(&run)).await
     }
 
-    /// What `rows` say about the part `asked` of `day`.
+    /// What `rows` say about the part `asked` of `day`, all of which was fetched.
     pub(super) fn observation(&self, by: &Observer, day: Day, asked: Interval, rows: DayRows) -> Observation {
         Observation {
             day,
             rows,
             drafted: None,
             asked,
+            fetched: day.interval(),
             source: by.source,
             availability: by.availability,
             observed_at: by.observed_at,
@@ -200,9 +211,12 @@ impl Publisher {
                     recorder.day(day);
                     true
                 };
+                let again =
+                    if matches!(outcome, Ok(Outcome::NeedsWhole)) { Publishing::Narrow } else { Publishing::Doubtful };
                 let recorded = outcome.map(record);
-                let doubtful = |observation| Publishing::Doubtful(Box::new(observation));
-                (observation.day, recorded.map(|done| if done { Publishing::Done } else { doubtful(observation) }))
+                let ended = recorded.map(|done| if done { None } else { Some(again) });
+                let day = observation.day;
+                (day, ended.map(|again| again.map_or(Publishing::Done, |again| again(Box::new(observation)))))
             });
             Ok(ended.collect())
         })
@@ -250,6 +264,9 @@ impl Publisher {
 fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
     let new = |outcome| DayReport::new(day, outcome, source);
     let kept = |reason| DayReport { reason: Some(reason), ..new(DayOutcome::Kept) };
+    if matches!(outcome, Outcome::Kept { reason: EXPIRED }) {
+        return Some(expired(day, source));
+    }
     match outcome {
         Outcome::Published(receipt) => {
             let vanished = receipt.counts.vanished;
@@ -259,8 +276,14 @@ fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
         Outcome::Unchanged(receipt) => Some(seen(new(DayOutcome::Unchanged), &receipt)),
         Outcome::Kept { reason } => Some(kept(reason.to_owned())),
         Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation, or is about to"))),
-        Outcome::NeedsConfirmation { .. } => None,
+        Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => None,
     }
+}
+
+/// The day has expired: it is not asked for, or what was brought of it is left out.
+pub(super) fn expired(day: Day, source: Source) -> DayReport {
+    let state = Some(State::Expired.name());
+    DayReport { state, reason: Some(EXPIRED.to_owned()), ..DayReport::new(day, DayOutcome::Kept, source) }
 }
 
 /// What the lake holds of the day, and what the fetch brought beside it.

@@ -1,7 +1,6 @@
 //! Dimensions: each is listed whole and becomes the snapshot of a day, one after the other. One that fails, or that the
 //! client may not read, leaves the others alone.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use super::report::{DayOutcome, ErrorReport, Report};
 use crate::api::{Api, DIMENSIONS, Dimension, Listing};
 use crate::error::{Error, Kind, Result};
 use crate::flatten::batch::{BadRecord, DayBatch};
-use crate::flatten::{Catalog, Flattener};
+use crate::flatten::{Catalog, Flattener, Oddities};
 use crate::lake::quarantine::{Origin, Quarantine};
 use crate::lake::{Dataset, Family, Lake, Outcome, RunId, Snapshot, TableSpec};
 use crate::time::{Clock, Day, Timestamp};
@@ -53,8 +52,9 @@ pub struct DimensionsReport {
     pub calls: u64,
     /// Those of them that repeated a failed one.
     pub retries: u64,
-    /// Fields that the schema does not know or whose type it does not expect, with their number. Names only.
-    pub unknown: BTreeMap<String, u64>,
+    /// Values that are not where they were meant to be, or not as they came.
+    #[serde(flatten)]
+    pub oddities: Oddities,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
     /// The exit code of the run.
@@ -118,7 +118,7 @@ pub async fn dimensions(
             dimensions: Vec::new(),
             calls: 0,
             retries: 0,
-            unknown: BTreeMap::new(),
+            oddities: Oddities::default(),
             errors: Vec::new(),
             exit: 0,
         },
@@ -173,9 +173,7 @@ pub async fn daily_dimensions(
         stopped => stopped,
     };
     report.errors.extend(taken.errors);
-    for (field, count) in taken.unknown {
-        *report.unknown.entry(field).or_default() += count;
-    }
+    report.oddities.add(&taken.oddities);
     report.dimensions = taken.dimensions;
 }
 
@@ -238,11 +236,11 @@ impl State<'_> {
     async fn publish(&mut self, dimension: &Dimension, listing: Listing, table: Catalog) -> Result<DimensionReport> {
         let (lake, clock, id, day) = (Arc::clone(self.lake), self.clock, self.run, self.day);
         let (name, cut, quarantine) = (dimension.name, listing.cut, Arc::clone(&self.quarantine));
-        let (outcome, quarantined, unknown) = blocking(move || {
+        let (outcome, quarantined, oddities) = blocking(move || {
             let dataset = Dataset::of_dimension(name).ok_or_else(|| Error::bug(format!("`{name}` has no ledger")))?;
             let flattener = Flattener::new(Arc::new(table))?;
             let run = lake.begin(id, dataset, TableSpec::of(flattener.catalog())?, clock)?;
-            let Rows { batches, bad, unknown } = Rows::of(&listing, day, &flattener)?;
+            let Rows { batches, bad, oddities } = Rows::of(&listing, day, &flattener)?;
             quarantine.add(|_| Origin { place: name.into(), day: Some(day) }, &bad)?;
             let (rows, bad) = (batches.iter().map(|batch| batch.keys.len()).sum::<usize>(), bad.len());
             if bad >= BAD_MIN && bad >= rows {
@@ -251,12 +249,10 @@ impl State<'_> {
             }
             let snapshot =
                 Snapshot { day, rows: batches.into(), observed_at: listing.observed_at, quarantined: bad as u64 };
-            Ok((run.snapshot(&snapshot)?, bad as u64, unknown))
+            Ok((run.snapshot(&snapshot)?, bad as u64, oddities))
         })
         .await?;
-        for (field, count) in unknown {
-            *self.report.unknown.entry(field).or_default() += count;
-        }
+        self.report.oddities.add(&oddities);
         Ok(DimensionReport { quarantined, cut, ..outcome_of(dimension, outcome)? })
     }
 }
@@ -265,19 +261,17 @@ impl State<'_> {
 struct Rows {
     batches: Vec<DayBatch>,
     bad: Vec<BadRecord>,
-    unknown: BTreeMap<String, u64>,
+    oddities: Oddities,
 }
 
 impl Rows {
     fn of(listing: &Listing, day: Day, flattener: &Flattener) -> Result<Rows> {
-        let mut rows = Rows { batches: Vec::new(), bad: Vec::new(), unknown: BTreeMap::new() };
+        let mut rows = Rows { batches: Vec::new(), bad: Vec::new(), oddities: Oddities::default() };
         for page in &listing.pages {
             let flat = flattener.snapshot(day, page.chain, page.number, page.records())?;
             rows.batches.extend(flat.days);
             rows.bad.extend(flat.bad);
-            for (field, count) in flat.unknown {
-                *rows.unknown.entry(field).or_default() += count;
-            }
+            rows.oddities.add(&flat.oddities);
         }
         Ok(rows)
     }
@@ -304,7 +298,7 @@ fn outcome_of(dimension: &Dimension, outcome: Outcome) -> Result<DimensionReport
             let reason = Some(format!("run {by} has published a newer observation, or is about to"));
             return Ok(DimensionReport { reason, ..new(dimension, DayOutcome::Kept) });
         }
-        Outcome::Kept { .. } | Outcome::NeedsConfirmation { .. } => {
+        Outcome::Kept { .. } | Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => {
             return Err(Error::bug("a snapshot is published or superseded"));
         }
     };

@@ -176,15 +176,15 @@ impl Terms<'_> {
 struct Rest<'a> {
     window: &'a Window,
     parts: VecDeque<(Interval, Protocol)>,
-    at: Day,
+    at: Timestamp,
 }
 
 impl Rest<'_> {
     fn slice(&mut self, policy: &SlicePolicy) -> Option<Slice> {
         let (part, protocol) = *self.parts.front()?;
         let slice = self.window.starting(part, self.at, protocol, policy)?;
-        self.at = Day::of(slice.interval.to());
-        if self.at.start() >= part.to() {
+        self.at = slice.interval.to();
+        if self.at >= part.to() {
             self.parts.pop_front();
         }
         Some(slice)
@@ -196,7 +196,7 @@ fn price(plan: &[Window], terms: &Terms<'_>, volume: &Volume) -> Vec<ExpectedWin
     let rests = plan.iter().map(|window| Rest {
         window,
         parts: window.parts(terms.protocol, terms.availability).into(),
-        at: Day::of(window.interval.from()),
+        at: window.interval.from(),
     });
     let mut rests: Vec<Rest<'_>> = rests.collect();
     let expected = |window: &Window| ExpectedWindow {

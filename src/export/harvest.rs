@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::flatten::Oddities;
 use crate::flatten::batch::{BadReason, BadRecord, DayBatch, PageRead, Position};
 use crate::lake::day_rows::DayRows;
 use crate::lake::spill::Spill;
@@ -22,8 +23,8 @@ pub(super) struct Seen {
     pub(super) out_of_window: u64,
     /// Those days, and when something last happened in their conversations.
     pub(super) active: BTreeMap<Day, Timestamp>,
-    /// Fields that the schema does not know, by path.
-    pub(super) unknown: BTreeMap<String, u64>,
+    /// Values that are not where they were meant to be, or not as they came.
+    pub(super) oddities: Oddities,
 }
 
 /// What a page brought of days that its slice does not own.
@@ -74,9 +75,7 @@ impl Harvest {
         seen.records += page.records;
         seen.out_of_window += foreign.records;
         later(&mut seen.active, foreign.active);
-        for (path, count) in page.unknown {
-            *seen.unknown.entry(path).or_default() += count;
-        }
+        seen.oddities.add(&page.oddities);
         self.bad.extend(page.bad);
     }
 
@@ -113,9 +112,7 @@ impl Harvest {
             total.records += seen.records;
             total.out_of_window += seen.out_of_window;
             later(&mut total.active, seen.active.clone());
-            for (path, count) in &seen.unknown {
-                *total.unknown.entry(path.clone()).or_default() += count;
-            }
+            total.oddities.add(&seen.oddities);
         }
         total
     }

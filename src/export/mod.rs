@@ -44,6 +44,7 @@ pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, pr
 pub use input::{Input, Inputs};
 pub use names::{first_name, resolve_names, spelled_ids};
 pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
+pub use resume::expired;
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 
 use closing::conclude;
@@ -89,7 +90,7 @@ pub struct Request {
     pub protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub filtered: bool,
-    /// Slices in flight at the same time.
+    /// Slices in flight at the same time; more where it takes more to use every permitted call, unless it is one.
     pub concurrency: usize,
     /// Leave out the days that the lake holds as far as they are asked for.
     pub missing_only: bool,

@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::lake::draft::Drafted;
 use crate::lake::receipt::Shortage;
 use crate::plan::{Asked, Matching, ProtocolChoice, Slice, SlicePolicy, Window, windows};
-use crate::time::{Clock, Day, Timestamp};
+use crate::time::{Clock, Day, Interval, Timestamp};
 
 /// How a run asks its source, whatever it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Manner {
     pub(super) protocol: ProtocolChoice,
     /// Whether any filter is set.
     pub(super) filtered: bool,
-    /// Slices in flight at the same time; more where it takes more to use every permitted call.
+    /// Slices in flight at the same time; more where it takes more to use every permitted call, unless it is one.
     pub(super) concurrency: usize,
     /// How long after its end a day may still change.
     pub(super) lookback: TimeDelta,
@@ -48,18 +48,22 @@ pub(super) struct Exporter {
     room: Room,
 }
 
-/// Room for slices in flight; it grows when answers take long.
+/// Room for slices in flight; it grows when answers take long. Room for one stays room for one.
 struct Room {
     slices: Arc<Semaphore>,
     size: AtomicUsize,
+    grows: bool,
 }
 
 impl Room {
     fn new(size: usize) -> Room {
-        Room { slices: Arc::new(Semaphore::new(size)), size: AtomicUsize::new(size) }
+        Room { slices: Arc::new(Semaphore::new(size)), size: AtomicUsize::new(size), grows: size > 1 }
     }
 
     fn at_least(&self, size: usize) {
+        if !self.grows {
+            return;
+        }
         let before = self.size.fetch_max(size, Ordering::Relaxed);
         self.slices.add_permits(size.saturating_sub(before));
     }
@@ -132,7 +136,7 @@ impl Exporter {
         matching: Matching,
         availability: Option<Timestamp>,
     ) -> Result<()> {
-        let plan = self.recorder.plan(windows(&asked, matching));
+        let plan = self.recorder.plan(windows(&self.with_what_is_held(&asked).await?, matching));
         let pass = Arc::new(Pass { asked, availability });
         let mut running = JoinSet::new();
         for window in plan {
@@ -141,13 +145,29 @@ impl Exporter {
         all(running).await
     }
 
+    /// What has to be fetched so that the days in `asked` can be replaced. Of a day that is asked for in part, what the lake
+    /// holds of it by now and the gap between are fetched as well: its file is replaced whole. What another run adds
+    /// meanwhile is noticed when the day is published.
+    async fn with_what_is_held(&self, asked: &Asked) -> Result<Asked> {
+        let brings_parts = self.manner.protocol.protocols().iter().all(|protocol| protocol.brings_parts());
+        if !brings_parts || asked.parts().all(|(day, part)| *part == day.interval()) {
+            return Ok(asked.clone());
+        }
+        let ledger = self.publisher.with_run(|run| run.lake().ledger()).await?;
+        let with_held = |(day, part): (Day, &Interval)| {
+            let covers = ledger.day(day).and_then(|entry| entry.receipt.as_ref()).map(|receipt| receipt.covers);
+            covers.and_then(|covers| covers.intersection(&day.interval())).map_or(*part, |covers| covers.hull(part))
+        };
+        Ok(asked.parts().map(with_held).collect())
+    }
+
     /// The slices of one window, each carved when there is room for it, so that jobs can be as long as the volume
     /// seen so far allows.
     async fn window(self: Arc<Self>, window: Window, pass: Arc<Pass>) -> Result<()> {
         let mut running = JoinSet::new();
         for (part, protocol) in window.parts(self.manner.protocol, pass.availability) {
-            let mut at = Day::of(part.from());
-            while at.start() < part.to() {
+            let mut at = part.from();
+            while at < part.to() {
                 let room = tokio::select! {
                     // What ends the run is noticed before the next slice begins.
                     Some(done) = running.join_next() => {
@@ -160,7 +180,7 @@ impl Exporter {
                 let policy =
                     SlicePolicy { filtered: self.manner.filtered, records_per_day: self.recorder.records_per_day() };
                 let Some(slice) = window.starting(part, at, protocol, &policy) else { break };
-                at = Day::of(slice.interval.to());
+                at = slice.interval.to();
                 let (exporter, pass) = (Arc::clone(&self), Arc::clone(&pass));
                 running.spawn(async move {
                     let done = exporter.slice(slice, &pass).await;
@@ -243,7 +263,7 @@ impl Exporter {
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
-                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest).await?;
+                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, true).await?;
                 Err(error)
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::days::held;
+use super::days::{expired, held};
 use super::expect::{Expectation, Volume};
 use super::harvest::Harvest;
 use super::report::{DayOutcome, DayReport, Holdings, Report, Sample, WindowReport, exit_code, peak_rss_bytes};
@@ -150,9 +150,7 @@ impl Recorder {
         let totals = &mut state.report.totals;
         totals.quarantined += harvest.bad.len() as u64;
         totals.out_of_window += seen.out_of_window;
-        for (path, count) in seen.unknown {
-            *state.report.unknown.entry(path).or_default() += count;
-        }
+        state.report.oddities.add(&seen.oddities);
     }
 
     /// All days of the slice failed.
@@ -204,6 +202,11 @@ impl Recorder {
         let day = DayReport::new(receipt.day, DayOutcome::Skipped, receipt.source);
         let reason = Some(format!("published by run {}", receipt.run));
         self.day(held(DayReport { reason, ..day }, receipt));
+    }
+
+    /// The day is not fetched: it has expired.
+    pub(super) fn expired(&self, receipt: &Receipt) {
+        self.day(expired(receipt.day, receipt.source));
     }
 
     /// The source does not promise this day yet.

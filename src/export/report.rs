@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::dimensions::DimensionReport;
 use crate::error::{Error, Kind};
+use crate::flatten::Oddities;
+use crate::lake::State;
 use crate::plan::due::Reason;
 use crate::plan::{Source, Window};
 use crate::time::{Day, Interval, Timestamp};
@@ -38,8 +40,10 @@ pub struct Report {
     /// The snapshots that a sync took beside, in the order of the tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dimensions: Vec<DimensionReport>,
-    /// Fields that the schema does not know or whose type it does not expect, with their number. Names only.
-    pub unknown: BTreeMap<String, u64>,
+    /// Values that are not where they were meant to be, or not as they came: `unknown`, `wrong_type`, `overflowed`,
+    /// `replaced`.
+    #[serde(flatten)]
+    pub oddities: Oddities,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
     /// What the lake holds at the end; absent when it could not be read in time.
@@ -92,7 +96,7 @@ impl Report {
             windows: Vec::new(),
             days: Vec::new(),
             dimensions: Vec::new(),
-            unknown: BTreeMap::new(),
+            oddities: Oddities::default(),
             errors: Vec::new(),
             holds: None,
             sample: None,
@@ -230,6 +234,13 @@ pub struct DayReport {
     pub reason: Option<String>,
 }
 
+impl DayReport {
+    /// Whether the day has expired: it was neither asked for nor published.
+    pub fn is_expired(&self) -> bool {
+        self.outcome == DayOutcome::Kept && self.state == Some(State::Expired.name())
+    }
+}
+
 /// One error.
 #[derive(Clone, Debug, Serialize)]
 pub struct ErrorReport {
@@ -264,7 +275,8 @@ pub(super) fn exit_code(stopped_by: Option<Kind>, failed: &[Kind], days: &[DayRe
     if let Some(kind) = stopped_by {
         return kind.exit_code();
     }
-    let committed = days.iter().any(|day| !matches!(day.outcome, DayOutcome::Failed | DayOutcome::NotAvailable));
+    let done = |day: &DayReport| !matches!(day.outcome, DayOutcome::Failed | DayOutcome::NotAvailable);
+    let committed = days.iter().any(|day| done(day) && !day.is_expired());
     match failed.first() {
         Some(_) if committed => Kind::Partial.exit_code(),
         Some(kind) => kind.exit_code(),
@@ -297,6 +309,8 @@ mod tests {
         assert_eq!(exit_code(None, &[], &[]), 0);
         assert_eq!(exit_code(None, &[], &[day(Unchanged)]), 0);
         assert_eq!(exit_code(None, &[Kind::Data], &good), 3);
+        let gone = crate::export::days::expired("2025-01-02".parse().unwrap(), Source::Query);
+        assert_eq!(exit_code(None, &[Kind::Data], &[day(Failed), gone]), 65, "nothing was done to an expired day");
         assert_eq!(exit_code(None, &[Kind::Unavailable], &bad), 69);
         assert_eq!(exit_code(None, &[Kind::Data], &bad), 65);
         assert_eq!(exit_code(Some(Kind::Later), &[Kind::Data], &good), 75);

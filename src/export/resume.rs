@@ -1,5 +1,5 @@
-//! What need not be fetched, because the lake has it: the days of an interrupted run of the same request, or every
-//! day on demand. And what is remembered of a run so that the next one can tell.
+//! What need not be fetched: days that have expired, and what the lake has, which are the days of an interrupted run of
+//! the same request, or every day on demand. And what is remembered of a run so that the next one can tell.
 
 use std::collections::HashSet;
 
@@ -23,6 +23,21 @@ fn fingerprint(command: &str, lake: &Lake, asked: &Interval, protocol: ProtocolC
     let selection = &lake.identity().selection;
     let request = json!([command, days, protocol.to_string(), selection]).to_string();
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(request.as_bytes()))
+}
+
+/// The days of `asked` that have expired in `lake`: nobody asks for them. Blocks.
+///
+/// # Errors
+/// [`crate::error::Kind::Storage`] when the ledger cannot be read.
+pub fn expired(lake: &Lake, asked: &Asked) -> Result<Vec<Day>> {
+    Ok(gone(lake, asked)?.into_iter().map(|receipt| receipt.day).collect())
+}
+
+/// The receipts of these days.
+fn gone(lake: &Lake, asked: &Asked) -> Result<Vec<Receipt>> {
+    let days = || asked.parts().map(|(day, _)| day);
+    let ledger = lake.ledger_about(days())?;
+    Ok(days().filter_map(|day| ledger.receipt(day).filter(|receipt| receipt.is_expired()).cloned()).collect())
 }
 
 /// The days of `asked` that run `own` of the request `fingerprint` need not fetch, with what the lake has. With
@@ -72,13 +87,20 @@ impl Exporter {
         let held = self.publisher.with_run(move |run| {
             let request = range.map(|range| fingerprint(&begun.command, run.lake(), &range, choice));
             run.lake().history().begin(&Begun { request: request.clone(), ..begun })?;
-            held(run, &wanted, &request.unwrap_or_default(), missing_only)
+            let gone = gone(run.lake(), &wanted)?;
+            // What an expiry that was stopped left of them.
+            run.clear_expired(&gone.iter().map(|receipt| receipt.day).collect())?;
+            Ok((gone, held(run, &wanted, &request.unwrap_or_default(), missing_only)?))
         });
-        let held = held.await?;
+        let (gone, held) = held.await?;
+        for receipt in gone {
+            asked.remove(receipt.day);
+            self.recorder.expired(&receipt);
+        }
         if !held.is_empty() && !missing_only {
             tracing::info!(days = held.len(), "goes on where an interrupted run of the same request ended");
         }
-        for (day, receipt) in held {
+        for (day, receipt) in held.into_iter().filter(|(_, receipt)| !receipt.is_expired()) {
             asked.remove(day);
             self.recorder.skipped(&receipt);
         }

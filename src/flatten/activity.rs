@@ -1,9 +1,11 @@
 //! When something last happened in a conversation.
 
-use super::cursor::{Broken, Cursor};
+use super::cursor::{Broken, Cursor, Text};
 use super::dates::Dates;
+use super::halves;
 use super::reader::start;
-use super::values::timestamp;
+use super::values::{timestamp, with_t};
+use crate::time;
 
 /// What customers' own systems wrote: a date in it says nothing about the conversation.
 const NOT_ACTIVITY: &[u8] = b"attributes";
@@ -11,8 +13,8 @@ const NOT_ACTIVITY: &[u8] = b"attributes";
 /// The latest timestamp anywhere in the `raw` record that is not after `now`, both in microseconds since the Unix
 /// epoch. What is scheduled for later has not happened. `None` when there is none, or the record cannot be read.
 pub fn last_activity(raw: &[u8], now: i64) -> Option<i64> {
-    let text = std::str::from_utf8(start(raw)).ok()?;
-    let mut cursor = Cursor::new(text.as_bytes());
+    let text = halves::utf8(start(raw))?;
+    let mut cursor = Cursor::new(&text).with_halves();
     if cursor.space() != b'{' {
         return None;
     }
@@ -51,13 +53,22 @@ impl Search<'_> {
                 }
             }
             b'"' => {
-                let at = timestamp(cursor, &mut self.dates)?;
+                let mut text = *cursor;
+                let at = match timestamp(cursor, &mut self.dates)? {
+                    None => spaced(text.string()?),
+                    at => at,
+                };
                 *self.latest = (*self.latest).max(at.filter(|at| *at <= self.now));
             }
             _ => drop(cursor.skip()?),
         }
         Ok(())
     }
+}
+
+/// A timestamp as Python writes it.
+fn spaced(text: Text<'_>) -> Option<i64> {
+    time::parse_micros(std::str::from_utf8(&with_t(&text.decoded())?).ok()?)
 }
 
 #[cfg(test)]
@@ -76,6 +87,9 @@ mod tests {
         assert_eq!(last_activity(record, now), Some(at("2025-03-02T00:00:00.5Z")));
         assert_eq!(last_activity(record, at("2025-03-01T12:00:00Z")), Some(at("2025-03-01T00:00:00Z")));
         assert_eq!(last_activity(record, at("2025-02-01T00:00:00Z")), None);
+        let cut =
+            b"{\"a\": \"\\ud83d\", \"b\": \"\xed\xa0\xbd\", \"conversation_end\": \"2025-03-04 10:00:00.5+00:00\"}";
+        assert_eq!(last_activity(cut, now), Some(at("2025-03-04T10:00:00.5Z")));
         for none in [&b"{}"[..], b"[\"2025-03-01T00:00:00Z\"]", b"{", b""] {
             assert_eq!(last_activity(none, now), None);
         }

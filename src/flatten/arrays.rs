@@ -11,7 +11,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
 use super::buffers::{Column, Entries, Fixed, Lists, Texts};
-use super::schema::{ColumnType, list_field, map_fields};
+use super::schema::{ColumnType, list_field};
 use crate::error::{Error, Result};
 
 /// Rows that follow each other.
@@ -154,22 +154,35 @@ pub(super) fn array(column: &Column, spans: &[Rows]) -> Result<Option<ArrayRef>>
             let items = Arc::new(primitive::<Int64Type>(&inner, &lists.items));
             Arc::new(ListArray::try_new(list_field(DataType::Int64), offsets, items, placed.nulls()).map_err(broken)?)
         }
-        Column::Int64Map(lists) => map(&placed, lists)?,
+        Column::Int64Map(lists) => map(&placed, ColumnType::Int64Map, lists, inner::<Int64Type>)?,
+        Column::DoubleMap(lists) => map(&placed, ColumnType::DoubleMap, lists, inner::<Float64Type>)?,
+        Column::StringMap(lists) => map(&placed, ColumnType::StringMap, lists, |values, items| {
+            Ok(whole(array_of_texts(values, items)?, &DataType::Utf8, items))
+        })?,
     };
     Ok(Some(array))
 }
 
-fn map(placed: &Placed<'_>, lists: &Lists<Entries>) -> Result<ArrayRef> {
+fn map<V>(
+    placed: &Placed<'_>,
+    kind: ColumnType,
+    lists: &Lists<Entries<V>>,
+    values: impl FnOnce(&V, &[Rows]) -> Result<ArrayRef>,
+) -> Result<ArrayRef> {
     let (offsets, items) = placed.offsets(&lists.ends)?;
     let names = whole(array_of_texts(&lists.items.names, &items)?, &DataType::Utf8, &items);
-    let inner = Placed::new(&lists.items.values.rows, &items);
-    let values = Arc::new(primitive::<Int64Type>(&inner, &lists.items.values));
-    let (key, value) = map_fields();
-    let entries = StructArray::try_new(vec![key, value].into(), vec![names, values], None).map_err(broken)?;
-    let DataType::Map(field, sorted) = ColumnType::Int64Map.data_type() else {
-        return Err(Error::bug("a map has another type"));
-    };
-    Ok(Arc::new(MapArray::try_new(field, offsets, entries, placed.nulls(), sorted).map_err(broken)?))
+    let values = values(&lists.items.values, &items)?;
+    if let DataType::Map(field, sorted) = kind.data_type()
+        && let DataType::Struct(fields) = field.data_type()
+    {
+        let entries = StructArray::try_new(fields.clone(), vec![names, values], None).map_err(broken)?;
+        return Ok(Arc::new(MapArray::try_new(field, offsets, entries, placed.nulls(), sorted).map_err(broken)?));
+    }
+    Err(Error::bug("a map has another type"))
+}
+
+fn inner<T: ArrowPrimitiveType>(values: &Fixed<T::Native>, items: &[Rows]) -> Result<ArrayRef> {
+    Ok(Arc::new(primitive::<T>(&Placed::new(&values.rows, items), values)))
 }
 
 fn primitive<T: ArrowPrimitiveType>(placed: &Placed<'_>, column: &Fixed<T::Native>) -> PrimitiveArray<T> {

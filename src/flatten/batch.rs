@@ -1,10 +1,11 @@
 //! What flattening hands to the lake: rows by owner day, and the records that could not become rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::oddities::Oddities;
 use super::rows::Rows;
 use crate::time::Day;
 
@@ -67,7 +68,7 @@ pub enum BadReason {
     TooDeep,
     /// Valid JSON, but not an object.
     NotObject,
-    /// No `conversationId` that is a non-empty string.
+    /// No `conversationId` (`conversation_id`) that is a non-empty string.
     NoId,
     /// More bytes than an answer may have: never received, and kept by reference.
     TooLarge,
@@ -111,8 +112,8 @@ pub struct FlatPage {
     pub days: Vec<DayBatch>,
     /// Records set aside.
     pub bad: Vec<BadRecord>,
-    /// See [`PageRead::unknown`].
-    pub unknown: BTreeMap<String, u64>,
+    /// See [`PageRead::oddities`].
+    pub oddities: Oddities,
 }
 
 /// What was on a page beside the rows that went into a sheet.
@@ -126,8 +127,6 @@ pub struct PageRead {
     pub unwanted: Vec<(Day, u32)>,
     /// Records set aside.
     pub bad: Vec<BadRecord>,
-    /// Fields that the schema does not know and values of another type than the schema says, by table and path
-    /// (`sessions.someNewField`), and metrics without a column (`sessions.metrics.tNew`), with their number. Names
-    /// only, never values: what does not look like a name is counted as `?`.
-    pub unknown: BTreeMap<String, u64>,
+    /// Values that are not where they were meant to be, or not as they came.
+    pub oddities: Oddities,
 }

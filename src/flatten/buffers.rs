@@ -30,11 +30,11 @@ pub(super) struct Lists<I> {
     pub(super) items: I,
 }
 
-/// Names with their numbers, if they fit.
+/// Names with their values, if they fit.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(super) struct Entries<V> {
     pub(super) names: Texts,
-    pub(super) values: Fixed<i64>,
+    pub(super) values: V,
 }
 
 /// One column of a table.
@@ -47,7 +47,9 @@ pub(super) enum Column {
     String(Texts),
     StringList(Box<Lists<Texts>>),
     Int64List(Box<Lists<Fixed<i64>>>),
-    Int64Map(Box<Lists<Entries>>),
+    Int64Map(Box<Lists<Entries<Fixed<i64>>>>),
+    DoubleMap(Box<Lists<Entries<Fixed<f64>>>>),
+    StringMap(Box<Lists<Entries<Texts>>>),
 }
 
 /// What grows row by row and can be cut off at a row.
@@ -109,15 +111,19 @@ impl<I> Lists<I> {
     }
 }
 
-impl Lists<Entries> {
-    pub(super) fn put<'m>(&mut self, row: u32, entries: impl Iterator<Item = (&'m [u8], Option<i64>)>) {
+impl<V> Lists<Entries<V>> {
+    /// Puts a map into `row`, each value as `put` puts it.
+    pub(super) fn put<'m, T>(
+        &mut self,
+        row: u32,
+        entries: impl Iterator<Item = (&'m Vec<u8>, T)>,
+        put: impl Fn(&mut V, u32, T),
+    ) {
         let mut item = self.next_item();
         for (name, value) in entries {
             self.items.names.bytes.extend_from_slice(name);
             self.items.names.end(item);
-            if let Some(value) = value {
-                self.items.values.put(item, value);
-            }
+            put(&mut self.items.values, item, value);
             item += 1;
         }
         self.rows.push(row);
@@ -150,7 +156,7 @@ impl Grows for Texts {
     }
 }
 
-impl Grows for Entries {
+impl<V: Grows> Grows for Entries<V> {
     fn cut(&mut self, row: u32) {
         self.names.cut(row);
         self.values.cut(row);
@@ -184,6 +190,8 @@ impl Grows for Column {
             Column::StringList(column) => column.cut(row),
             Column::Int64List(column) => column.cut(row),
             Column::Int64Map(column) => column.cut(row),
+            Column::DoubleMap(column) => column.cut(row),
+            Column::StringMap(column) => column.cut(row),
         }
     }
 
@@ -196,6 +204,8 @@ impl Grows for Column {
             Column::StringList(column) => column.bytes(),
             Column::Int64List(column) => column.bytes(),
             Column::Int64Map(column) => column.bytes(),
+            Column::DoubleMap(column) => column.bytes(),
+            Column::StringMap(column) => column.bytes(),
         }
     }
 }
@@ -211,6 +221,8 @@ impl Column {
             ColumnType::StringList => Column::StringList(Box::default()),
             ColumnType::Int64List => Column::Int64List(Box::default()),
             ColumnType::Int64Map => Column::Int64Map(Box::default()),
+            ColumnType::DoubleMap => Column::DoubleMap(Box::default()),
+            ColumnType::StringMap => Column::StringMap(Box::default()),
         }
     }
 
@@ -224,6 +236,8 @@ impl Column {
             Column::StringList(column) => &column.rows,
             Column::Int64List(column) => &column.rows,
             Column::Int64Map(column) => &column.rows,
+            Column::DoubleMap(column) => &column.rows,
+            Column::StringMap(column) => &column.rows,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 
-use super::schema::{ROOT_TABLE, Table};
+use super::schema::{Column, Columns, ROOT_TABLE, Source, Table};
 use crate::error::{Error, Result};
 
 /// The schema files, in the order of the tables; a table comes after the tables it is part of.
@@ -115,6 +115,26 @@ impl Catalog {
         let selected = self.known_table(name)?.clone();
         let defined = self.defined.iter().filter(|table| table.name == name).cloned().collect();
         Ok(Catalog::of(defined, Arc::new([selected])))
+    }
+
+    /// This catalog with only the columns that lakes of this kind have. Fields of the others are unknown, and so are the
+    /// tutorials' objects of metrics in a lake of conversation details: a name would be in two columns, by its values.
+    #[must_use]
+    pub fn with(&self, columns: Columns) -> Catalog {
+        let kept = |tables: &[Table]| {
+            let own = |column: &Column| match &column.source {
+                Source::OtherMetrics { .. } if columns == Columns::Details => {
+                    Column { source: Source::OtherMetrics { field: None }, ..column.clone() }
+                }
+                _ => column.clone(),
+            };
+            let with = |table: &Table| {
+                let kept = table.columns.iter().filter(|column| columns.have(column)).map(own).collect();
+                Table { columns: kept, ..table.clone() }
+            };
+            tables.iter().map(with).collect()
+        };
+        Catalog::of(kept(&self.defined), kept(&self.tables))
     }
 
     /// Whether `column` (`TABLE.COLUMN`) is said of one of these tables.

@@ -28,6 +28,7 @@ pub(super) fn compile(catalog: &Catalog) -> Result<Plan> {
         tables: Vec::new(),
         nodes: Vec::new(),
         columns: Vec::new(),
+        names: Vec::new(),
         known: HashMap::new(),
     };
     for (index, table) in defined.iter().enumerate() {
@@ -48,6 +49,7 @@ struct Compiler<'c> {
     tables: Vec<TablePlan>,
     nodes: Vec<Node>,
     columns: Vec<ColumnType>,
+    names: Vec<String>,
     /// The columns that exist, by table and name.
     known: HashMap<(usize, &'c str), usize>,
 }
@@ -115,6 +117,15 @@ impl<'c> Compiler<'c> {
                     let node = self.object(node, path.split('.'));
                     self.nodes[node].other_metrics = true;
                 }
+            }
+            Source::OtherDecimals { field } => {
+                self.metric_plan(index).decimals = place;
+                let node = self.object(node, field.split('.'));
+                self.nodes[node].other_decimals = true;
+            }
+            Source::OtherTexts => {
+                self.metric_plan(index).texts = place;
+                self.nodes[node].other_texts = Some(place);
             }
             Source::Key => self.tables[index].key = place,
             Source::Value => self.tables[index].value = Some(place),
@@ -191,26 +202,42 @@ impl<'c> Compiler<'c> {
 
     fn finish(self, id: usize, start: Option<usize>) -> Result<Plan> {
         let too_many = || Error::bug("too many names");
-        let Compiler { mut nodes, tables, columns, metrics, .. } = self;
+        let signals = self.signals();
+        let Compiler { mut nodes, tables, columns, names, metrics, .. } = self;
         let mut guesses = 0;
         for node in &mut nodes {
-            let names = node.fields.iter().map(|field| &*field.name);
-            node.keys = Keys::new(names).filter(|keys| keys.len() <= FIELDS_MAX).ok_or_else(too_many)?;
+            let fields = node.fields.iter().map(|field| &*field.name);
+            let snake: Vec<String> = fields.clone().map(snake_case).collect();
+            node.snake = Keys::new(snake.iter().map(String::as_str)).ok_or_else(too_many)?;
+            node.keys = Keys::new(fields).filter(|keys| keys.len() <= FIELDS_MAX).ok_or_else(too_many)?;
             node.guesses = guesses;
             guesses += 1 + node.fields.len();
         }
+        nodes[tables[0].node].signals = signals;
         let metrics = Keys::new(metrics.into_iter()).ok_or_else(too_many)?;
-        Ok(Plan { tables, nodes, columns, metrics, id, start })
+        Ok(Plan { tables, nodes, columns, names, metrics, id, start })
+    }
+
+    /// The fields of a record's identity and start in snake case, where that is another name.
+    fn signals(&self) -> Vec<Box<[u8]>> {
+        let columns = [ID_COLUMN, START_COLUMN].into_iter().filter_map(|name| self.defined(0).column(name));
+        let paths = columns.flat_map(|column| match &column.source {
+            Source::Field(paths) => paths.as_slice(),
+            _ => &[],
+        });
+        let signals = paths.map(|path| (path, snake_case(path))).filter(|(path, snake)| *path != snake);
+        signals.map(|(_, snake)| snake.into_bytes().into()).collect()
     }
 
     fn metric_plan(&mut self, index: usize) -> &mut MetricPlan {
         let metrics = vec![None; self.metrics.len()];
-        self.tables[index].metrics.get_or_insert(MetricPlan { metrics, other: None })
+        self.tables[index].metrics.get_or_insert(MetricPlan { metrics, ..MetricPlan::default() })
     }
 
     fn new_column(&mut self, index: usize, column: &'c Column) -> usize {
         let place = self.columns.len();
         self.columns.push(column.kind);
+        self.names.push(format!("{}.{}", self.defined(index).name, column.name));
         self.tables[index].columns.push(place);
         self.known.insert((index, &column.name), place);
         place
@@ -331,6 +358,18 @@ impl<'c> Compiler<'c> {
         });
         &mut fields[place]
     }
+}
+
+/// `conversationStart` is `conversation_start`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for char in name.chars() {
+        if char.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(char.to_ascii_lowercase());
+    }
+    snake
 }
 
 fn known<'t>(table: &Table, column: &'t str) -> Result<&'t str> {

@@ -4,9 +4,9 @@
 use wide::u8x16;
 
 /// Arrays and objects nested more deeply than this are not read.
-pub(super) const DEPTH_MAX: usize = 127;
+pub(super) const DEPTH_MAX: u8 = 127;
 
-/// The text is not JSON, or nested too deeply.
+/// The text is not JSON, or nested too deeply; or it is, and not as plain as its reader needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -31,14 +31,21 @@ pub(super) struct Text<'a> {
 pub(super) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
-    depth: usize,
+    depth: u8,
+    /// Whether half a surrogate pair may stand in a string.
+    halves: bool,
 }
 
 type Result<T> = std::result::Result<T, Broken>;
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a [u8]) -> Cursor<'a> {
-        Cursor { text, at: 0, depth: 0 }
+        Cursor { text, at: 0, depth: 0, halves: false }
+    }
+
+    /// The same place, where strings may have halves of surrogate pairs in them.
+    pub(super) fn with_halves(self) -> Cursor<'a> {
+        Cursor { halves: true, ..self }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -154,7 +161,10 @@ impl<'a> Cursor<'a> {
         let start = self.at + 1;
         let mut end = self.stop(start);
         while self.text.get(end) == Some(&b'\\') {
-            let (_, length) = escape(self.text.get(end..).unwrap_or_default()).ok_or(Broken)?;
+            let (char, length) = escape(self.text.get(end..).unwrap_or_default()).ok_or(Broken)?;
+            if char.is_none() && !self.halves {
+                return Err(Broken);
+            }
             end = self.stop(end + length);
         }
         if self.text.get(end) != Some(&b'"') {
@@ -272,11 +282,25 @@ impl Text<'_> {
         while let Some(plain) = rest.iter().position(|&byte| byte == b'\\') {
             out.extend_from_slice(&rest[..plain]);
             // Strings with an escape that is none do not come this far.
-            let (char, length) = escape(&rest[plain..]).unwrap_or((char::REPLACEMENT_CHARACTER, 1));
+            let (char, length) = escape(&rest[plain..]).unwrap_or((None, 1));
+            let char = char.unwrap_or(char::REPLACEMENT_CHARACTER);
             out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[plain + length..];
         }
         out.extend_from_slice(rest);
+    }
+
+    /// Whether it says half a character somewhere, which becomes U+FFFD.
+    pub(super) fn has_halves(&self) -> bool {
+        let mut rest = self.raw;
+        while let Some(plain) = rest.iter().position(|&byte| byte == b'\\').filter(|_| self.escaped) {
+            match escape(&rest[plain..]) {
+                Some((Some(_), length)) => rest = &rest[plain + length..],
+                Some((None, _)) => return true,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// What the string says.
@@ -290,8 +314,9 @@ impl Text<'_> {
     }
 }
 
-/// The character that the escape at the beginning of `text` stands for, and the escape's length in bytes.
-fn escape(text: &[u8]) -> Option<(char, usize)> {
+/// The character that the escape at the beginning of `text` stands for, `None` if it is half a surrogate pair without
+/// the other half behind it; and the escape's length in bytes.
+fn escape(text: &[u8]) -> Option<(Option<char>, usize)> {
     let char = match text.get(1)? {
         b'"' => '"',
         b'\\' => '\\',
@@ -303,16 +328,20 @@ fn escape(text: &[u8]) -> Option<(char, usize)> {
         b't' => '\t',
         b'u' => {
             let first = hex(text.get(2..6)?)?;
-            if !(0xD800..0xDC00).contains(&first) {
-                return char::from_u32(first).map(|char| (char, 6));
+            let low = || {
+                let second = text.get(6..8).filter(|next| next == b"\\u").and_then(|_| hex(text.get(8..12)?))?;
+                second.checked_sub(0xDC00).filter(|low| *low < 0x400)
+            };
+            if (0xD800..0xDC00).contains(&first)
+                && let Some(low) = low()
+            {
+                return Some((char::from_u32(0x10000 + ((first - 0xD800) << 10) + low), 12));
             }
-            let second = text.get(6..8).filter(|next| next == b"\\u").and_then(|_| hex(text.get(8..12)?))?;
-            let low = second.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
-            return char::from_u32(0x10000 + ((first - 0xD800) << 10) + low).map(|char| (char, 12));
+            return Some((char::from_u32(first), 6));
         }
         _ => return None,
     };
-    Some((char, 2))
+    Some((Some(char), 2))
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
@@ -331,7 +360,7 @@ pub(super) fn is_too_deep(text: &[u8]) -> bool {
             b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > DEPTH_MAX {
+        if depth > usize::from(DEPTH_MAX) {
             return true;
         }
     }
@@ -363,6 +392,27 @@ mod tests {
     }
 
     #[test]
+    fn half_a_character_passes_only_where_it_may() {
+        for (text, says) in [
+            (r#""a\ud83d""#, "a\u{fffd}"),
+            (r#""\ude00b""#, "\u{fffd}b"),
+            (r#""\ud83d\u0041""#, "\u{fffd}A"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1F600}"),
+            (r#""\ud83d\n""#, "\u{fffd}\n"),
+        ] {
+            assert_eq!(Cursor::new(text.as_bytes()).string().err(), Some(Broken), "{text}");
+            let passed = Cursor::new(text.as_bytes()).with_halves().string().unwrap();
+            assert_eq!((&*passed.decoded(), passed.has_halves()), (says.as_bytes(), true), "{text}");
+        }
+        for (text, says) in
+            [(r#""\ud83d\ude00""#, "\u{1F600}"), (r#""\\ud83d""#, "\\ud83d"), ("\"\u{fffd}\"", "\u{fffd}")]
+        {
+            let passed = Cursor::new(text.as_bytes()).string().unwrap();
+            assert_eq!((&*passed.decoded(), passed.has_halves()), (says.as_bytes(), false), "{text}");
+        }
+    }
+
+    #[test]
     fn a_control_character_breaks_a_string_wherever_it_stands() {
         for (byte, before) in (0..0x20_u8).flat_map(|byte| (0..40).map(move |before| (byte, before))) {
             let text = format!("\"{}{}{}\"", "x".repeat(before), char::from(byte), "x".repeat(20));
@@ -373,8 +423,9 @@ mod tests {
     #[test]
     fn the_depth_is_exact_and_brackets_in_strings_do_not_count() {
         let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
-        assert!(skipped(&nested(DEPTH_MAX)).is_ok() && !is_too_deep(nested(DEPTH_MAX).as_bytes()));
-        for levels in [DEPTH_MAX + 1, 100_000] {
+        let most = usize::from(DEPTH_MAX);
+        assert!(skipped(&nested(most)).is_ok() && !is_too_deep(nested(most).as_bytes()));
+        for levels in [most + 1, 100_000] {
             assert!(skipped(&nested(levels)).is_err() && is_too_deep(nested(levels).as_bytes()));
         }
         assert!(!is_too_deep(format!("{{\"a\":\"\\\"{}\",}}", "[".repeat(200)).as_bytes()));

@@ -85,6 +85,8 @@ const fn sql_type(kind: ColumnType) -> (&'static str, Option<&'static str>) {
         ColumnType::StringList => ("STRING[]", Some("ARRAY<STRING>")),
         ColumnType::Int64List => ("BIGINT[]", Some("ARRAY<BIGINT>")),
         ColumnType::Int64Map => ("MAP(STRING, BIGINT)", Some("MAP<STRING, BIGINT>")),
+        ColumnType::DoubleMap => ("MAP(STRING, DOUBLE)", Some("MAP<STRING, DOUBLE>")),
+        ColumnType::StringMap => ("MAP(STRING, STRING)", Some("MAP<STRING, STRING>")),
     }
 }
 

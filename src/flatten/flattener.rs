@@ -116,8 +116,8 @@ impl Flattener {
     /// Like [`Flattener::read`] and [`Flattener::cut`].
     pub fn flatten(&self, chain: u32, page: u32, records: impl Iterator<Item = Bytes>) -> Result<FlatPage> {
         let mut sheet = self.sheet();
-        let PageRead { bad, unknown, .. } = self.read(&mut sheet, chain, page, records, |_| true)?;
-        Ok(FlatPage { days: self.cut(sheet)?, bad, unknown })
+        let PageRead { bad, oddities, .. } = self.read(&mut sheet, chain, page, records, |_| true)?;
+        Ok(FlatPage { days: self.cut(sheet)?, bad, oddities })
     }
 
     /// Flattens the raw `records` of a dimension, which all are rows of its snapshot of `day`.
@@ -129,8 +129,8 @@ impl Flattener {
         let mut sheet = self.sheet();
         let mut intake = self.intake(&mut sheet, chain, page, |_: &Scratch| Ok((day, start)), |_| true);
         intake.all(records)?;
-        let PageRead { bad, unknown, .. } = intake.done();
-        Ok(FlatPage { days: self.cut(sheet)?, bad, unknown })
+        let PageRead { bad, oddities, .. } = intake.done();
+        Ok(FlatPage { days: self.cut(sheet)?, bad, oddities })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Sheet>> {

@@ -15,6 +15,8 @@ pub(super) struct Folds {
     /// Which have one.
     touched: Vec<usize>,
     other: BTreeMap<Vec<u8>, i128>,
+    decimals: BTreeMap<Vec<u8>, f64>,
+    texts: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Folds {
@@ -52,23 +54,67 @@ impl Folds {
         }
     }
 
-    /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves.
-    pub(super) fn close(&mut self, plan: &MetricPlan, columns: &mut [Column], row: u32) {
+    /// Takes the value of a metric without a column that is no integer.
+    pub(super) fn add_decimal(&mut self, name: &[u8], value: f64) {
+        self.decimals.insert(name.to_vec(), value);
+    }
+
+    /// Takes a text without a column.
+    pub(super) fn add_text(&mut self, name: &[u8], text: &[u8]) {
+        self.texts.insert(name.to_vec(), text.to_vec());
+    }
+
+    /// Writes the values of `row`, which is complete. A sum beyond 64 bits is none: its emissions are rows themselves, and
+    /// `overflowed` is told the column.
+    pub(super) fn close(
+        &mut self,
+        plan: &MetricPlan,
+        columns: &mut [Column],
+        row: u32,
+        mut overflowed: impl FnMut(usize),
+    ) {
         for metric in self.touched.drain(..) {
             self.seen[metric] = false;
             let column = plan.metrics[metric].and_then(|metric| metric.column);
-            if let (Some(column), Some(value)) = (column, fitting(self.values[metric]))
-                && let Column::Int64(column) = &mut columns[column]
-            {
-                column.put(row, value);
+            let Some(column) = column else { continue };
+            match (fitting(self.values[metric]), &mut columns[column]) {
+                (Some(value), Column::Int64(column)) => column.put(row, value),
+                (Some(_), _) => {}
+                (None, _) => overflowed(column),
             }
         }
         if !self.other.is_empty() {
-            if let Some(Column::Int64Map(column)) = plan.other.and_then(|column| columns.get_mut(column)) {
-                column.put(row, self.other.iter().map(|(name, &value)| (name.as_slice(), fitting(value))));
+            if let Some(other) = plan.other
+                && let Column::Int64Map(column) = &mut columns[other]
+            {
+                column.put(row, self.other.iter(), |values, item, value| {
+                    fitting(*value).into_iter().for_each(|value| values.put(item, value));
+                });
+                self.other.values().filter(|&&value| fitting(value).is_none()).for_each(|_| overflowed(other));
             }
             self.other.clear();
         }
+        if !(self.decimals.is_empty() && self.texts.is_empty()) {
+            self.close_rare(plan, columns, row);
+        }
+    }
+
+    #[cold]
+    fn close_rare(&mut self, plan: &MetricPlan, columns: &mut [Column], row: u32) {
+        if let Some(Column::DoubleMap(column)) =
+            plan.decimals.filter(|_| !self.decimals.is_empty()).map(|c| &mut columns[c])
+        {
+            column.put(row, self.decimals.iter(), |values, item, value| values.put(item, *value));
+        }
+        if let Some(Column::StringMap(column)) = plan.texts.filter(|_| !self.texts.is_empty()).map(|c| &mut columns[c])
+        {
+            column.put(row, self.texts.iter(), |values, item, text| {
+                values.bytes.extend_from_slice(text);
+                values.end(item);
+            });
+        }
+        self.decimals.clear();
+        self.texts.clear();
     }
 
     /// Forgets the open row.
@@ -77,6 +123,8 @@ impl Folds {
             self.seen[metric] = false;
         }
         self.other.clear();
+        self.decimals.clear();
+        self.texts.clear();
     }
 }
 
@@ -102,6 +150,7 @@ mod tests {
                 None,
             ],
             other: Some(3),
+            ..MetricPlan::default()
         };
         let mut columns = vec![
             Column::new(ColumnType::Int64),
@@ -121,18 +170,25 @@ mod tests {
         for (metric, value) in emissions {
             assert!(folds.add(&plan, Some(metric), b"", value));
         }
-        folds.close(&plan, &mut columns, 4);
+        let mut overflowed = Vec::new();
+        folds.close(&plan, &mut columns, 4, |column| overflowed.push(column));
         assert_eq!(ints(&columns), [vec![(4, 3)], vec![(4, -5)], vec![]]);
+        assert_eq!(overflowed, [2]);
         for (metric, value) in emissions.into_iter().chain([(3, -1)]) {
             folds.add(&plan, Some(metric), b"", value);
         }
         assert!(!folds.add(&plan, None, b"xNew", 4) && !folds.add(&plan, Some(4), b"xNew", 5));
-        folds.close(&plan, &mut columns, 6);
+        folds.close(&plan, &mut columns, 6, |column| panic!("{column} overflows"));
         assert_eq!(ints(&columns)[2], [(6, i64::MAX)], "the order of emissions does not matter");
         let Column::Int64Map(other) = &columns[3] else { unreachable!() };
         assert_eq!(
             (&*other.rows, &*other.items.names.bytes, &*other.items.values.values),
             (&[6][..], &b"xNew"[..], &[9][..])
         );
+        for _ in 0..2 {
+            folds.add(&plan, None, b"xNew", i64::MIN);
+        }
+        folds.close(&plan, &mut columns, 7, |column| overflowed.push(column));
+        assert_eq!(overflowed, [2, 3]);
     }
 }

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::batch::{BadReason, BadRecord, PageRead, Position, RecordKey};
 use super::buffers::Column;
-use super::cursor::{Cursor, is_too_deep};
+use super::cursor::{Broken, Cursor, is_too_deep};
+use super::halves;
+use super::mend;
+use super::oddities::Oddity;
 use super::plan::Plan;
-use super::reader::{Reader, Stop, is_value, start};
-use super::rewrite;
+use super::reader::{Reader, is_value, start};
 use super::scratch::Scratch;
 use super::sheet::Sheet;
 use crate::error::{Error, Result};
@@ -90,7 +92,7 @@ impl<O: Fn(&Scratch) -> Result<(Day, i64), BadReason>, W: Fn(Day) -> bool> Intak
 
     /// What became of the page.
     pub(super) fn done(mut self) -> PageRead {
-        self.read.unknown = self.sheet.scratch.unknown.take();
+        self.read.oddities = self.sheet.scratch.noted.take();
         self.read
     }
 
@@ -135,33 +137,29 @@ impl<O: Fn(&Scratch) -> Result<(Day, i64), BadReason>, W: Fn(Day) -> bool> Intak
 
     /// Writes the rows of the record that is all of `raw`.
     fn whole(&mut self, raw: &[u8]) -> Result<(), BadReason> {
-        let text = start(raw);
-        let broken = |text| if is_too_deep(text) { BadReason::TooDeep } else { BadReason::NotJson };
-        if simdutf8::basic::from_utf8(text).is_err() {
-            return Err(broken(text));
-        }
-        let mut cursor = Cursor::new(text);
+        let raw = start(raw);
+        let broken = || if is_too_deep(raw) { BadReason::TooDeep } else { BadReason::NotJson };
+        let text = halves::utf8(raw).ok_or_else(broken)?;
+        let mut cursor = Cursor::new(&text);
         if cursor.space() != b'{' {
-            return Err(if is_value(text) { BadReason::NotObject } else { broken(text) });
+            return Err(if is_value(&text) { BadReason::NotObject } else { broken() });
         }
-        let read = self.object(&mut cursor).and_then(|()| Ok(cursor.end()?));
-        read.map_err(|_| broken(text))
+        self.object(&mut cursor).and_then(|()| cursor.end()).map_err(|_| broken())
     }
 
     /// Writes the rows of the object at `cursor`, and passes it.
-    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        let scratch = &mut self.sheet.scratch;
-        let mut again = *cursor;
-        match Reader::record(self.plan, cursor, scratch) {
-            Err(Stop::Twins) => {
-                scratch.forget(self.plan);
-                let mut once = Vec::new();
-                rewrite::value(&mut again, &mut once)?;
-                *cursor = again;
-                Reader::record(self.plan, &mut Cursor::new(&once), scratch)
-            }
-            read => read,
+    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        let (plan, scratch) = (self.plan, &mut self.sheet.scratch);
+        let begin = *cursor;
+        if Reader::record(plan, cursor, scratch, false).is_ok() {
+            return Ok(());
         }
+        scratch.forget(plan);
+        *cursor = begin;
+        let mended = mend::record(plan, cursor)?;
+        Reader::record(plan, &mut Cursor::new(&mended.text), scratch, true)?;
+        mended.halves.iter().for_each(|&column| scratch.noted.column(Oddity::Replaced, &plan.names[column]));
+        Ok(())
     }
 }
 
@@ -214,8 +212,8 @@ mod tests {
     ) -> Result<(FlatPage, Vec<Range<usize>>)> {
         let mut sheet = FLATTENER.sheet();
         let list = List { body, range: 0..body.len() };
-        let (PageRead { bad, unknown, .. }, ranges) = FLATTENER.read_list(&mut sheet, (1, 2), list, cut, |_| true)?;
-        Ok((FlatPage { days: FLATTENER.cut(sheet)?, bad, unknown }, ranges))
+        let (PageRead { bad, oddities, .. }, ranges) = FLATTENER.read_list(&mut sheet, (1, 2), list, cut, |_| true)?;
+        Ok((FlatPage { days: FLATTENER.cut(sheet)?, bad, oddities }, ranges))
     }
 
     fn no_cut(_: &[u8]) -> Result<Vec<Range<usize>>> {

@@ -24,7 +24,8 @@
 //! the `plan` of them, in which fields are found by their `keys`. `cursor` moves over the text of a record, `reader`
 //! carries each value to its place in the `scratch`: its column in `buffers` (`values` says which it takes, `dates`
 //! how timestamps are read), the `folds` of the metrics (at the `row_end`), or the `leftovers`, which `rewrite` writes
-//! into `extra`; `unknown` counts them, and `cut` knows those that a tool wrote for objects that lay too deep. Of what has grown there `day` hands out the rows that a day owns, as the
+//! into `extra`; `oddities` counts them, and `cut` knows the texts that a tool wrote for objects that lay too deep. Of
+//! what has grown there `day` hands out the rows that a day owns, as the
 //! `arrays` of a [`batch`] of [`rows`]. `flattener` does this with the records of one page (their `intake`), or of
 //! several that share a `sheet`. [`describe`] shows the schemas to people and machines. `activity` says when something
 //! last happened in a record that is not kept.
@@ -32,8 +33,9 @@
 //! A text is read once and nothing is built that is not kept. What makes it fast: the next field is guessed from the
 //! last time and compared whole; strings are passed sixteen bytes at a time; a column takes a value and its row, so that
 //! absent ones cost nothing; ids that rows repeat from the rows above stand once; buffers are used again.
-//! A record that turns out bad is taken back by cutting the columns off where it began. One in which an object has two
-//! fields of the same name is written anew with the last of them only, and read again. The tests have a second reader,
+//! A record that turns out bad is taken back by cutting the columns off where it began. What is not as plain as the
+//! reader needs it (fields of the same name, `halves` of characters, the Python SDK's snake case) is written anew by
+//! `mend`, and read again. The tests have a second reader,
 //! slow and plain, that must make the same of everything (`tests/differential`).
 //!
 //! Records nested more than 127 levels deep are not read.
@@ -54,16 +56,18 @@ mod dates;
 mod day;
 mod flattener;
 mod folds;
+mod halves;
 mod intake;
 mod keys;
 mod leftovers;
+mod mend;
+mod oddities;
 mod plan;
 mod reader;
 mod rewrite;
 mod row_end;
 mod scratch;
 mod sheet;
-mod unknown;
 mod values;
 
 pub use activity::last_activity;
@@ -71,5 +75,5 @@ pub use catalog::Catalog;
 pub use cut::is_cut;
 pub use flattener::Flattener;
 pub use intake::List;
+pub use oddities::{Oddities, is_name};
 pub use sheet::Sheet;
-pub use unknown::is_name;

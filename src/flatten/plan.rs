@@ -11,6 +11,8 @@ pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
     /// The types of all columns of all tables, hidden ones too.
     pub(super) columns: Vec<ColumnType>,
+    /// Their names, with that of the table.
+    pub(super) names: Vec<String>,
     /// The metrics that fold into any table.
     pub(super) metrics: Keys,
     /// The columns of the record with its identity, and its start; a dimension has none.
@@ -43,7 +45,7 @@ pub(super) struct TablePlan {
     pub(super) value: Option<Option<usize>>,
     /// The column for everything else.
     pub(super) extra: Option<usize>,
-    /// Whether only `last` columns above look at it; then nothing in it is unknown.
+    /// Whether only `last` columns above look at it; then nothing in it is noted.
     pub(super) quiet: bool,
 }
 
@@ -66,10 +68,17 @@ pub(super) struct Node {
     pub(super) fields: Vec<Field>,
     /// Their names.
     pub(super) keys: Keys,
+    /// Their names in snake case, as the Python SDK writes them.
+    pub(super) snake: Keys,
+    /// Of the record itself: fields that show it to be written so.
+    pub(super) signals: Vec<Box<[u8]>>,
     /// Where the guesses of this node begin among all guesses: one for its beginning, one behind each field.
     pub(super) guesses: usize,
-    /// Whether unknown fields are metrics.
+    /// Whether unknown fields are metrics, and whether those may have a fraction.
     pub(super) other_metrics: bool,
+    pub(super) other_decimals: bool,
+    /// Whether unknown texts have a column; and the column.
+    pub(super) other_texts: Option<Option<usize>>,
 }
 
 /// What a field is; the type of its value decides between the readings.
@@ -104,13 +113,17 @@ pub(super) struct Rows {
     pub(super) wanted: bool,
 }
 
-/// The metric columns of a table.
+/// The metric columns of a table, and its columns for what has none.
 #[derive(Debug, Default)]
 pub(super) struct MetricPlan {
     /// Of each metric of the plan: what it is here, if anything.
     pub(super) metrics: Vec<Option<Metric>>,
     /// The column for all other metrics.
     pub(super) other: Option<usize>,
+    /// The column for those that are no integers.
+    pub(super) decimals: Option<usize>,
+    /// The column for texts.
+    pub(super) texts: Option<usize>,
 }
 
 /// A metric of a table: its column, if that is selected, and how its emissions become one value.

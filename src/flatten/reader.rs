@@ -5,36 +5,24 @@ use super::compile::FIELDS_MAX;
 use super::cursor::{Broken, Cursor, Span};
 use super::cut::is_cut;
 use super::leftovers::Left;
+use super::oddities::Oddity;
 use super::plan::{Leaf, Node, Plan, Rows, TablePlan};
 use super::rewrite::has_twins;
 use super::scratch::{Candidate, Scratch};
-use super::values::int;
+use super::values::{decimal, int};
 
-/// Where the objects of other metrics keep the number.
-const TOTAL: &[u8] = b"total";
+/// Where the statistics of a metric keep its value, best first.
+const TOTALS: [&[u8]; 2] = [b"total", b"sum"];
 
-/// Why a record cannot be read through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// It is not JSON, or nested too deeply.
-    Broken,
-    /// An object has two fields of the same name.
-    Twins,
-}
-
-impl From<Broken> for Stop {
-    fn from(Broken: Broken) -> Stop {
-        Stop::Broken
-    }
-}
-
-pub(super) type Result<T> = std::result::Result<T, Stop>;
+pub(super) type Result<T> = std::result::Result<T, Broken>;
 
 /// See the module's words.
 pub(super) struct Reader<'p, 'a, 's> {
     pub(super) plan: &'p Plan,
     pub(super) cursor: Cursor<'a>,
     pub(super) to: &'s mut Scratch,
+    /// Whether the text has been mended: then it is read as it is.
+    mended: bool,
 }
 
 /// An open row. It is passed by reference: of a copy that was written in parts and is read whole, every reading waits
@@ -47,9 +35,9 @@ pub(super) struct Row<'p> {
 
 impl<'p, 'a> Reader<'p, 'a, '_> {
     /// Writes all rows of the object at `cursor`, and passes it. What has been written when it stops is to be taken
-    /// back.
-    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch) -> Result<()> {
-        let mut reader = Reader { plan, cursor: *cursor, to };
+    /// back; unless the record is `mended`, [`super::mend`] may make one of it that does not stop.
+    pub(super) fn record(plan: &'p Plan, cursor: &mut Cursor<'a>, to: &mut Scratch, mended: bool) -> Result<()> {
+        let mut reader = Reader { plan, cursor: *cursor, to, mended };
         reader.row(0, 0, 0)?;
         *cursor = reader.cursor;
         Ok(())
@@ -92,7 +80,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 Some(place) => {
                     let (word, bit) = (&mut seen[place / 64], 1 << (place % 64));
                     if *word & bit != 0 {
-                        return Err(Stop::Twins);
+                        return Err(Broken);
                     }
                     *word |= bit;
                     before = node.guesses + 1 + place;
@@ -144,7 +132,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn field(&mut self, index: usize, node: &'p Node, place: usize, name: usize, row: &Row<'p>) -> Result<()> {
         let field = &node.fields[place];
         match (self.cursor.peek(), field.object, field.rows) {
-            (b'n', ..) => return Ok(self.cursor.word(b"null")?),
+            (b'n', ..) => return self.cursor.word(b"null"),
             (b'{', Some(object), _) => return self.embedded(object, name, row),
             (b'{', None, Some(rows)) if rows.is_map => return self.entries(rows, row),
             (b'[', _, Some(rows)) if !rows.is_map => return self.rows(node, name, rows, row),
@@ -176,12 +164,20 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                 if field.rows.is_some_and(|rows| !rows.selected) {
                     return self.skip();
                 }
+                // A list of statistics can be read as an object of them.
+                if !self.mended && self.cursor.peek() == b'[' && self.is_other_metrics(field.object) {
+                    return Err(Broken);
+                }
                 self.cursor.skip()?
             }
         };
-        self.note(row, &node.place, field.name.as_bytes());
+        self.note(row, Oddity::WrongType, &node.place, field.name.as_bytes());
         self.leave(row, Left::Field { name, value });
         Ok(())
+    }
+
+    fn is_other_metrics(&self, object: Option<usize>) -> bool {
+        object.is_some_and(|object| self.plan.nodes[object].other_metrics)
     }
 
     fn skip(&mut self) -> Result<()> {
@@ -224,7 +220,8 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
                     self.look_for_a_cut();
                     let value = self.cursor.skip()?;
                     if rows.selected {
-                        self.note(parent, &node.place, self.cursor.from(name).string()?.decoded().as_ref());
+                        let field = self.cursor.from(name).string()?;
+                        self.note(parent, Oddity::WrongType, &node.place, &field.decoded());
                         if self.to.left.len() == begin {
                             self.leave(parent, Left::Array { name });
                         }
@@ -273,7 +270,7 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
             return Ok(());
         }
         self.cursor = self.cursor.from(start);
-        self.note(row, &self.plan.nodes[row.plan.node].place, b"value");
+        self.note(row, Oddity::WrongType, &self.plan.nodes[row.plan.node].place, b"value");
         match row.plan.extra.map(|extra| &mut self.to.columns[extra]) {
             Some(Column::String(extra)) => {
                 extra.bytes.extend_from_slice(b"{\"value\":");
@@ -290,56 +287,76 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
     fn unknown_field(&mut self, node: &Node, name: usize, row: &Row<'p>) -> Result<()> {
         self.to.names.push(name);
         let text = self.cursor.from(name).string()?;
-        self.note(row, &node.place, &text.decoded());
+        let text = text.decoded();
+        if !self.mended && node.signals.iter().any(|signal| **signal == *text) {
+            return Err(Broken);
+        }
+        if node.other_texts.is_some() && self.cursor.peek() == b'"' {
+            let value = self.cursor.string()?;
+            self.to.folds[row.table].add_text(&text, &value.decoded());
+            return Ok(());
+        }
+        self.note(row, Oddity::Unknown, &node.place, &text);
         let start = self.cursor;
         let value = self.cursor.skip()?;
-        if !(node.other_metrics && self.other_metric(start, name, row)?) {
+        if !(node.other_metrics && row.plan.metrics.is_some() && self.other_metric(node, start, name, row)?) {
             self.leave(row, Left::Field { name, value });
         }
         Ok(())
     }
 
-    /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields are left.
-    fn other_metric(&mut self, mut value: Cursor<'a>, name: usize, row: &Row<'p>) -> Result<bool> {
-        let begin = self.to.left.len();
-        let mut number = None;
-        if value.peek() == b'{' {
-            let names = self.to.names.len();
-            self.leave(row, Left::Object { name });
-            let mut more = value.open(b'}')?;
-            while more {
-                let name = value.at();
-                self.to.names.push(name);
-                if *value.key()?.decoded() == *TOTAL {
-                    number = Some(value);
-                    value.skip()?;
-                } else {
-                    let value = value.skip()?;
-                    self.leave(row, Left::Field { name, value });
-                }
-                more = value.more(b'}')?;
-            }
-            self.distinct(names)?;
-            self.leave(row, Left::End);
-        } else {
-            number = Some(value);
+    /// Takes a metric of an embedded object: a number, or an object of statistics whose other fields are left.
+    fn other_metric(&mut self, node: &Node, mut value: Cursor<'a>, name: usize, row: &Row<'p>) -> Result<bool> {
+        let metric = self.cursor.from(name).string()?;
+        let metric = metric.decoded();
+        if value.peek() != b'{' {
+            return self.other_number(node, value, &metric, row);
         }
-        let number = match number.filter(|number| matches!(number.peek(), b'-' | b'0'..=b'9')) {
-            Some(mut number) => int(&mut number)?,
-            None => None,
-        };
-        let taken = number.filter(|_| row.plan.metrics.is_some());
-        match taken {
-            Some(number) => {
-                let text = self.cursor.from(name).string()?;
-                self.to.folds[row.table].add_other(&text.decoded(), number);
-                if self.to.left.len() <= begin + 2 {
-                    self.to.left.truncate(begin);
-                }
+        let (begin, names) = (self.to.left.len(), self.to.names.len());
+        let mut totals = [None; TOTALS.len()];
+        self.leave(row, Left::Object { name });
+        let mut more = value.open(b'}')?;
+        while more {
+            let name = value.at();
+            self.to.names.push(name);
+            let key = value.key()?;
+            let number = value;
+            let left = Left::Field { name, value: value.skip()? };
+            let left = self.leave(row, left);
+            if let Some(rank) = TOTALS.iter().position(|total| **total == *key.decoded()) {
+                totals[rank] = Some((number, left));
             }
-            None => self.to.left.truncate(begin),
+            more = value.more(b'}')?;
         }
-        Ok(taken.is_some())
+        self.distinct(names)?;
+        self.leave(row, Left::End);
+        for (number, left) in totals.into_iter().flatten() {
+            if self.other_number(node, number, &metric, row)? {
+                if let Some(left) = left {
+                    self.to.left[left] = Left::Settled;
+                }
+                return Ok(true);
+            }
+        }
+        self.to.left.truncate(begin);
+        Ok(false)
+    }
+
+    /// Takes the value of a metric without a column, if it is a number that fits.
+    fn other_number(&mut self, node: &Node, value: Cursor<'a>, metric: &[u8], row: &Row<'p>) -> Result<bool> {
+        if !matches!(value.peek(), b'-' | b'0'..=b'9') {
+            return Ok(false);
+        }
+        let (folds, mut digits) = (&mut self.to.folds[row.table], value);
+        if let Some(int) = int(&mut digits)? {
+            folds.add_other(metric, int);
+            return Ok(true);
+        }
+        digits = value;
+        let number = digits.number()?;
+        let double = decimal(number).filter(|_| node.other_decimals);
+        double.into_iter().for_each(|double| folds.add_decimal(metric, double));
+        Ok(double.is_some())
     }
 
     /// Of the names since `begin`, no two may be the same.
@@ -348,30 +365,30 @@ impl<'p, 'a> Reader<'p, 'a, '_> {
         let names = &self.to.names[begin..];
         if names.len() > 1 {
             let text = |&name: &usize| self.cursor.from(name).string().map(|text| (text.raw, text.escaped));
-            let texts = names.iter().map(text).collect::<std::result::Result<Vec<_>, Broken>>()?;
+            let texts = names.iter().map(text).collect::<Result<Vec<_>>>()?;
             let decoded = |&(raw, escaped): &(&'a [u8], bool)| super::cursor::Text { raw, escaped };
             let twins = match texts.iter().any(|&(_, escaped)| escaped) {
                 false => has_twins(texts.iter().map(|&(raw, _)| raw)),
                 true => has_twins(texts.iter().map(|text| decoded(text).decoded().into_owned())),
             };
             if twins {
-                return Err(Stop::Twins);
+                return Err(Broken);
             }
         }
         self.to.names.truncate(begin);
         Ok(())
     }
 
-    /// Notes something that is left, if the row keeps it; where.
+    /// Oddities something that is left, if the row keeps it; where.
     fn leave(&mut self, row: &Row<'p>, left: Left) -> Option<usize> {
         row.plan.extra?;
         self.to.left.push(left);
         Some(self.to.left.len() - 1)
     }
 
-    pub(super) fn note(&mut self, row: &Row<'p>, place: &str, name: &[u8]) {
+    pub(super) fn note(&mut self, row: &Row<'p>, note: Oddity, place: &str, name: &[u8]) {
         if !row.plan.quiet {
-            self.to.unknown.note(place, name);
+            self.to.noted.field(note, place, name);
         }
     }
 }
@@ -384,6 +401,6 @@ pub(super) fn start(raw: &[u8]) -> &[u8] {
 
 /// Whether all of `text` is one JSON value.
 pub(super) fn is_value(text: &[u8]) -> bool {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(text).with_halves();
     cursor.skip().is_ok_and(|_: Span| cursor.end().is_ok())
 }

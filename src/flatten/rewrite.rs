@@ -32,7 +32,7 @@ pub(super) fn value(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Br
 
 fn object(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
     let start = out.len();
-    let mut members: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    let mut members = Vec::new();
     out.push(b'{');
     let mut more = cursor.open(b'}')?;
     while more {
@@ -41,19 +41,25 @@ fn object(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
         let colon = out.len();
         out.push(b':');
         value(cursor, out)?;
-        members.push((name..colon, colon..out.len()));
+        members.push(Member { name: name..colon, value: colon..out.len() });
         more = cursor.more(b'}')?;
         if more {
             out.push(b',');
         }
     }
     out.push(b'}');
-    if has_twins(members.iter().map(|(name, _)| &out[name.clone()])) {
-        let once = without_twins(&members, out);
+    if has_twins(members.iter().map(|member| &out[member.name.clone()])) {
+        let once = object_of(&last_ones(&members, out), &members, out);
         out.truncate(start);
         out.extend_from_slice(&once);
     }
     Ok(())
+}
+
+/// Where a field of an object has been written, its value with the colon before it.
+pub(super) struct Member {
+    pub(super) name: Range<usize>,
+    pub(super) value: Range<usize>,
 }
 
 /// Whether two of `names` are the same.
@@ -63,20 +69,26 @@ pub(super) fn has_twins<N: Ord>(names: impl Iterator<Item = N>) -> bool {
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-fn without_twins(members: &[(Range<usize>, Range<usize>)], out: &[u8]) -> Vec<u8> {
+/// Of members with the same name the first, which gives the place, and the last, which gives the value.
+pub(super) fn last_ones(members: &[Member], out: &[u8]) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..members.len()).collect();
-    let name = |member: usize| &out[members[member].0.clone()];
+    let name = |member: usize| &out[members[member].name.clone()];
     order.sort_by_key(|&member| (name(member), member));
     let mut kept: Vec<(usize, usize)> =
         order.chunk_by(|&a, &b| name(a) == name(b)).map(|same| (same[0], same[same.len() - 1])).collect();
     kept.sort_unstable();
+    kept
+}
+
+/// An object of the members that [`last_ones`] kept.
+pub(super) fn object_of(kept: &[(usize, usize)], members: &[Member], out: &[u8]) -> Vec<u8> {
     let mut object = vec![b'{'];
-    for (first, last) in kept {
+    for &(first, last) in kept {
         if object.len() > 1 {
             object.push(b',');
         }
-        object.extend_from_slice(name(first));
-        object.extend_from_slice(&out[members[last].1.clone()]);
+        object.extend_from_slice(&out[members[first].name.clone()]);
+        object.extend_from_slice(&out[members[last].value.clone()]);
     }
     object.push(b'}');
     object

@@ -2,8 +2,9 @@
 
 use super::buffers::{Column, repeat_last};
 use super::leftovers::{self, Left};
+use super::oddities::Oddity;
 use super::reader::{Reader, Result, Row};
-use super::scratch::Scratch;
+use super::scratch::{Candidate, Scratch};
 
 impl<'p> Reader<'p, '_, '_> {
     /// Gives the columns with several paths their values, which are known only now.
@@ -25,18 +26,28 @@ impl<'p> Reader<'p, '_, '_> {
                     self.to.left[left] = Left::Settled;
                 }
             } else if candidate.noted {
+                let fits =
+                    chosen == Some(candidate.choice) && self.fits(row.plan.choices[candidate.choice], candidate)?;
+                let note = if fits { Oddity::Unknown } else { Oddity::WrongType };
                 let node = &self.plan.nodes[candidate.node];
-                self.note(row, &node.place, node.fields[candidate.field].name.as_bytes());
+                self.note(row, note, &node.place, node.fields[candidate.field].name.as_bytes());
             }
         }
         self.to.candidates.truncate(begin);
         Ok(())
     }
 
+    /// Whether a value that comes too late would have been one of the column's type.
+    fn fits(&mut self, column: Option<usize>, candidate: Candidate) -> Result<bool> {
+        let Some(column) = column else { return Ok(false) };
+        let mut alone = Column::new(self.plan.columns[column]);
+        alone.read(0, &mut self.cursor.from(candidate.value.start), &mut self.to.dates)
+    }
+
     /// Fills what other columns and the rows below say.
     #[inline]
     pub(super) fn close(&mut self, row: &Row<'p>) {
-        let Scratch { columns, tables, folds, unknown, .. } = &mut *self.to;
+        let Scratch { columns, tables, folds, noted, .. } = &mut *self.to;
         for &(own, child, source) in &row.plan.last {
             repeat_last(columns, source, own, row.at, |at| tables[child].parents[at as usize] == row.at);
         }
@@ -54,11 +65,12 @@ impl<'p> Reader<'p, '_, '_> {
                 }
             }
             if !known {
-                unknown.note(&emission.place, name);
+                noted.field(Oddity::Unknown, &emission.place, name);
             }
         }
         if let Some(metrics) = &row.plan.metrics {
-            folds[row.table].close(metrics, columns, row.at);
+            let names = &self.plan.names;
+            folds[row.table].close(metrics, columns, row.at, |column| noted.column(Oddity::Overflowed, &names[column]));
         }
     }
 

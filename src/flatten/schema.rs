@@ -69,6 +69,9 @@ pub struct Column {
     /// What its numbers count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
+    /// Which lakes have it, if not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lakes: Option<Lakes>,
     /// How many emissions become one value; metric columns only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
@@ -98,10 +101,17 @@ pub enum Source {
     Metric(String),
     /// All emissions at or below the row that have no column, and the unmapped numbers of an embedded object.
     OtherMetrics {
-        /// The embedded object whose fields are metrics: a number each, or an object with a `total`.
+        /// The embedded object whose fields are metrics: a number each, or an object with a `total` or a `sum`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         field: Option<String>,
     },
+    /// The unmapped numbers of an embedded object that are no integers.
+    OtherDecimals {
+        /// The embedded object, as above.
+        field: String,
+    },
+    /// The texts of the object that have no column, by the names of their fields.
+    OtherTexts,
     /// Everything of the object that fits nowhere else.
     Extra,
 }
@@ -137,6 +147,8 @@ impl fmt::Display for Source {
             Source::Last(column) => write!(f, "last of {column}"),
             Source::Metric(name) => write!(f, "metric {name}"),
             Source::OtherMetrics { .. } => f.write_str("other metrics"),
+            Source::OtherDecimals { .. } => f.write_str("other metrics with a fraction"),
+            Source::OtherTexts => f.write_str("other texts"),
             Source::Extra => f.write_str("everything else"),
         }
     }
@@ -187,6 +199,43 @@ words! {
         Int64List = "list<int64>",
         /// Whole numbers by name.
         Int64Map = "map<string,int64>",
+        /// Floating-point numbers by name.
+        DoubleMap = "map<string,double>",
+        /// Texts by name.
+        StringMap = "map<string,string>",
+    }
+}
+
+words! {
+    /// Which lakes have a column that not all have.
+    Lakes {
+        /// Those of the tutorials' records.
+        Tutorials = "tutorials",
+        /// Those, and lakes that were made when all lakes had the column.
+        Early = "tutorials and early",
+    }
+}
+
+words! {
+    /// The set of columns of a lake. It is fixed when the lake is made: all its files have the same.
+    Columns {
+        /// For conversation details, as the real API returns them.
+        Details = "details",
+        /// The same, in a lake that was made when all lakes had the first columns of the tutorials.
+        Early = "early",
+        /// For the tutorials' records: every column.
+        Tutorials = "tutorials",
+    }
+}
+
+impl Columns {
+    /// Whether `column` is one of them.
+    pub fn have(self, column: &Column) -> bool {
+        match (self, column.lakes) {
+            (Columns::Tutorials, _) | (_, None) => true,
+            (Columns::Early, Some(lakes)) => lakes == Lakes::Early,
+            (Columns::Details, Some(_)) => false,
+        }
     }
 }
 
@@ -252,23 +301,22 @@ impl ColumnType {
             ColumnType::String => DataType::Utf8,
             ColumnType::StringList => DataType::List(list_field(DataType::Utf8)),
             ColumnType::Int64List => DataType::List(list_field(DataType::Int64)),
-            ColumnType::Int64Map => {
-                let (key, value) = map_fields();
-                let entries = DataType::Struct(Fields::from(vec![key, value]));
-                DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
-            }
+            ColumnType::Int64Map => map_type(DataType::Int64),
+            ColumnType::DoubleMap => map_type(DataType::Float64),
+            ColumnType::StringMap => map_type(DataType::Utf8),
         }
     }
+}
+
+/// The type of a map from names; a value is null when it does not fit.
+fn map_type(value: DataType) -> DataType {
+    let fields = vec![Field::new("key", DataType::Utf8, false), Field::new("value", value, true)];
+    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(Fields::from(fields)), false)), false)
 }
 
 /// The field of a list's items; items may be null.
 pub(super) fn list_field(item: DataType) -> Arc<Field> {
     Arc::new(Field::new("element", item, true))
-}
-
-/// The key and value fields of the map type; a value is null when it does not fit.
-pub(super) fn map_fields() -> (Arc<Field>, Arc<Field>) {
-    (Arc::new(Field::new("key", DataType::Utf8, false)), Arc::new(Field::new("value", DataType::Int64, true)))
 }
 
 impl Column {

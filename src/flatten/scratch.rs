@@ -6,8 +6,8 @@ use super::cursor::Span;
 use super::dates::Dates;
 use super::folds::Folds;
 use super::leftovers::Left;
+use super::oddities::Noted;
 use super::plan::Plan;
-use super::unknown::Unknown;
 use crate::error::{Error, Result};
 
 /// All that grows while pages are read.
@@ -18,7 +18,7 @@ pub(super) struct Scratch {
     pub(super) tables: Vec<Grown>,
     /// The open row of each table with metrics.
     pub(super) folds: Vec<Folds>,
-    pub(super) unknown: Unknown,
+    pub(super) noted: Noted,
     /// The fields that were seen last behind each field of each object, the very last first.
     pub(super) guesses: Vec<[u16; 2]>,
     pub(super) dates: Dates,
@@ -54,7 +54,7 @@ pub(super) struct Candidate {
     pub(super) value: Span,
     /// Where it stands among what is left; `None`: it need not be kept.
     pub(super) left: Option<usize>,
-    /// Whether it is unknown if it does not get into the column.
+    /// Whether it is noted if it does not get into the column.
     pub(super) noted: bool,
 }
 
@@ -65,7 +65,7 @@ impl Scratch {
             columns: plan.columns.iter().map(|&kind| Column::new(kind)).collect(),
             tables: plan.tables.iter().map(|_| Grown::default()).collect(),
             folds: plan.tables.iter().map(|table| Folds::new(table.metrics.as_ref())).collect(),
-            unknown: Unknown::default(),
+            noted: Noted::default(),
             guesses: vec![[0; 2]; guesses],
             dates: Dates::default(),
             left: Vec::new(),
@@ -80,12 +80,12 @@ impl Scratch {
         for table in &mut self.tables {
             table.ends.push(table.rows);
         }
-        self.unknown.keep();
+        self.noted.keep();
     }
 
     /// The record is good, but its rows are not wanted.
     pub(super) fn pass(&mut self, plan: &Plan) {
-        self.unknown.keep();
+        self.noted.keep();
         self.forget(plan);
     }
 
@@ -101,7 +101,7 @@ impl Scratch {
             }
         }
         self.folds.iter_mut().for_each(Folds::clear);
-        self.unknown.forget();
+        self.noted.forget();
         self.left.clear();
         self.candidates.clear();
         self.names.clear();

@@ -4,6 +4,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::{Value, json};
 
+use super::super::Oddities;
+use super::super::schema::Columns;
 use super::*;
 
 fn flattener(tables: Option<&[&str]>, excluded: &[&str]) -> Flattener {
@@ -156,8 +158,10 @@ fn a_value_of_another_type_is_null_and_kept_as_it_came() {
     ] {
         let flat = Flat::of(fields);
         assert!(flat.column(table, column).is_null(0), "{column}");
+        let is_new = extra.to_string().to_lowercase().contains("new\"");
         assert_eq!(flat.extras(table), [Some(extra)], "{column}");
-        assert!(!flat.page.unknown.is_empty(), "{column}");
+        let Oddities { unknown, wrong_type, .. } = &flat.page.oddities;
+        assert_eq!((unknown.is_empty(), wrong_type.is_empty()), (!is_new, is_new), "{column}");
     }
 }
 
@@ -171,7 +175,7 @@ fn what_fits_is_in_its_column_and_null_is_nothing() {
     assert_eq!(mos.as_primitive::<arrow::datatypes::Float64Type>().value(0), 4.0);
     assert_eq!(flat.extras("conversations"), [None]);
     assert_eq!(flat.ints("evaluations", "evaluation_index"), [Some(1)]);
-    assert!(flat.page.unknown.is_empty());
+    assert!(flat.page.oddities.unknown.is_empty());
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn elements_that_are_no_objects_keep_their_place_in_the_extra_of_the_parent() {
     let flat = Flat::of(json!({"participants": [{"participantId": "a"}, 7, {"participantId": "b"}, [{}]]}));
     assert_eq!(flat.ints("participants", "participant_index"), [Some(0), Some(2)]);
     assert_eq!(flat.extras("conversations"), [Some(json!({"participants": [null, 7, null, [{}]]}))]);
-    assert_eq!(flat.page.unknown, BTreeMap::from([("conversations.participants".to_owned(), 2)]));
+    assert_eq!(flat.page.oddities.wrong_type, BTreeMap::from([("conversations.participants".to_owned(), 2)]));
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn attributes_are_rows_and_their_names_stay_out_of_reports() {
         flat.extras("participant_attributes"),
         [None, None, Some(json!({"value": 7})), Some(json!({"value": {"secret": [1]}}))]
     );
-    assert_eq!(flat.page.unknown, BTreeMap::from([("participant_attributes.value".to_owned(), 2)]));
+    assert_eq!(flat.page.oddities.wrong_type, BTreeMap::from([("participant_attributes.value".to_owned(), 2)]));
     let flat = Flat::of(json!({"participants": [{"attributes": [["k", "v"]]}]}));
     assert_eq!(flat.extras("participants"), [Some(json!({"attributes": [["k", "v"]]}))]);
 }
@@ -228,10 +232,10 @@ fn metrics_fold_into_sessions_and_conversations() {
     assert_eq!(flat.rows("metrics").num_rows(), 11);
     let extras = flat.extras("metrics");
     assert_eq!((&extras[6], &extras[7]), (&Some(json!({"value": 1.5})), &Some(json!({"value": "?"}))));
-    assert_eq!(
-        flat.page.unknown,
-        BTreeMap::from([("metrics.value".to_owned(), 2), ("sessions.metrics.xNew".to_owned(), 2)])
-    );
+    let counted = |name: &str, times| BTreeMap::from([(name.to_owned(), times)]);
+    let Oddities { unknown, wrong_type, overflowed, .. } = &flat.page.oddities;
+    assert_eq!((unknown, wrong_type), (&counted("sessions.metrics.xNew", 2), &counted("metrics.value", 2)));
+    assert_eq!(overflowed, &counted("conversations.t_talk_ms", 1));
 }
 
 #[test]
@@ -269,10 +273,113 @@ fn tutorial_records_are_conversations() {
         BTreeMap::from([("bar".into(), Some(4)), ("fooDuration".into(), Some(3))])
     );
     let extra = json!({
-        "queueId": "q",
         "metrics": {"handleDuration": {"count": 2}, "holdDuration": {"total": 1.5}, "fooDuration": {"max": 2}, "odd": "x", "none": null},
     });
     assert_eq!(flat.extras("conversations"), [Some(extra)]);
+    assert_eq!(flat.texts("conversations", "queue_id"), some(&["q"]));
+}
+
+/// A record of a tutorial with these fields, and the entries of a map column.
+fn tutorial(columns: Columns, fields: Value) -> Flat {
+    let catalog = Catalog::builtin().unwrap().with(columns);
+    Flat::new(Flattener::new(Arc::new(catalog)).unwrap(), &[conversation(fields)])
+}
+
+#[test]
+fn what_a_tutorial_s_answer_is_grouped_by_has_a_column() {
+    let fields = json!({"queueId": "q", "userId": "u", "mediaType": "voice", "direction": "inbound", "wrapUps": 3});
+    let flat = tutorial(Columns::Tutorials, fields.clone());
+    assert_eq!(
+        (flat.texts("conversations", "queue_id"), flat.texts("conversations", "user_id")),
+        (some(&["q"]), some(&["u"]))
+    );
+    let dimensions = flat.column("conversations", "dimensions").as_map().value(0);
+    let names = dimensions.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    let values = dimensions.column(1).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    assert_eq!((names, values), (vec!["direction", "mediaType"], vec!["inbound", "voice"]));
+    assert_eq!(flat.extras("conversations"), [Some(json!({"wrapUps": 3}))]);
+    assert_eq!(flat.page.oddities.unknown.keys().collect::<Vec<_>>(), ["conversations.wrapUps"]);
+    // A lake of the real API's has no such columns: nothing is lost all the same.
+    for columns in [Columns::Details, Columns::Early] {
+        let flat = tutorial(columns, fields.clone());
+        assert!(flat.rows("conversations").column_by_name("dimensions").is_none());
+        assert_eq!(flat.extras("conversations"), [Some(fields.clone())]);
+        assert_eq!(flat.page.oddities.unknown.len(), 5);
+    }
+}
+
+#[test]
+fn the_columns_of_lakes_are_told_apart() {
+    let has = |columns, name| {
+        Catalog::builtin().unwrap().with(columns).table("conversations").unwrap().column(name).is_some()
+    };
+    use Columns::*;
+    for (name, details, early) in [
+        ("handle_duration_ms", false, true),
+        ("offer_rate", false, true),
+        ("queue_id", false, false),
+        ("t_handle_ms", true, true),
+    ] {
+        assert_eq!([Details, Early, Tutorials].map(|columns| has(columns, name)), [details, early, true], "{name}");
+    }
+    for metrics in
+        [json!({"handleDuration": {"total": 5, "count": 1}, "foo": 7}), json!([{"metric": "a", "stats": {}}])]
+    {
+        let fields = json!({"metrics": metrics, "talkRate": 1});
+        let flat = tutorial(Details, fields.clone());
+        assert!(flat.column("conversations", "metrics_other").is_null(0));
+        assert_eq!(flat.extras("conversations"), [Some(fields)], "a name is never in two columns, by its values");
+    }
+    let flat = tutorial(Early, json!({"metrics": {"handleDuration": {"total": 5, "count": 1}, "foo": 7}}));
+    assert_eq!(flat.ints("conversations", "handle_duration_ms"), [Some(5)]);
+    assert_eq!(flat.other("conversations", 0), BTreeMap::from([("foo".into(), Some(7))]));
+}
+
+#[test]
+fn statistics_are_read_as_objects_and_as_lists() {
+    let of = |metrics: Value| tutorial(Columns::Tutorials, json!({ "metrics": metrics }));
+    let stats = |sum: &str| json!({"count": 2, "min": 1, "max": 4, "sum": serde_json::from_str::<Value>(sum).unwrap()});
+    let object = json!({
+        "handleDuration": stats("5.0"), "talkDuration": {"sum": 6, "total": 7}, "waitDuration": {"count": 1},
+        "fooDuration": stats("8"), "fooRate": stats("0.25"), "bar": 0.5, "odd": {"sum": "x"}, "huge": 1e30,
+    });
+    let list: Vec<Value> = object
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, stats)| stats.is_object())
+        .map(|(metric, stats)| json!({"metric": metric, "qualifier": null, "stats": stats}))
+        .collect();
+    for (flat, is_object) in [(of(object), true), (of(list.clone().into()), false)] {
+        let ints = |column: &str| flat.ints("conversations", column)[0];
+        assert_eq!(
+            (ints("handle_duration_ms"), ints("talk_duration_ms"), ints("wait_duration_ms")),
+            (Some(5), Some(7), None)
+        );
+        assert_eq!(flat.other("conversations", 0), BTreeMap::from([("fooDuration".into(), Some(8))]));
+        let decimals = flat.column("conversations", "metrics_other_decimal").as_map().value(0);
+        let names = decimals.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+        let values = decimals.column(1).as_primitive::<arrow::datatypes::Float64Type>().values().to_vec();
+        let expected = [("bar", 0.5), ("fooRate", 0.25)];
+        let expected = expected.into_iter().filter(|(name, _)| is_object || *name != "bar");
+        assert_eq!(names.into_iter().zip(values).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let rest = json!({"count": 2, "min": 1, "max": 4});
+        let mut kept = json!({
+            "handleDuration": rest, "talkDuration": {"sum": 6}, "waitDuration": {"count": 1}, "fooDuration": rest,
+            "fooRate": rest, "odd": {"sum": "x"},
+        });
+        if is_object {
+            kept["huge"] = json!(1e30);
+        }
+        assert_eq!(flat.extras("conversations"), [Some(json!({ "metrics": kept }))]);
+    }
+    // A list that is not one of statistics, or has a metric twice, is kept whole.
+    let twice = [list[0].clone(), list[0].clone()];
+    for odd in [json!([7]), json!([{"metric": "a", "stats": {"sum": 1}, "interval": "x"}]), json!(twice)] {
+        let flat = of(odd.clone());
+        assert_eq!(flat.extras("conversations"), [Some(json!({ "metrics": odd }))]);
+        assert_eq!(flat.page.oddities.wrong_type.keys().collect::<Vec<_>>(), ["conversations.metrics"]);
+    }
 }
 
 #[test]
@@ -288,6 +395,110 @@ fn of_several_fields_for_a_column_the_first_that_fits_wins_and_none_is_lost() {
         flat.extras("conversations"),
         [Some(json!({"startTime": "2025-01-02T09:00:00Z", "conversationEnd": 7}))]
     );
+}
+
+#[test]
+fn a_value_that_comes_second_is_told_from_one_of_another_type() {
+    let flat = Flat::of(json!({"startTime": "2025-01-02T09:00:00Z", "endTime": "x", "conversationEnd": 7}));
+    let counted = |names: &[&str]| names.iter().map(|&name| (name.to_owned(), 1)).collect::<BTreeMap<_, _>>();
+    assert_eq!(flat.page.oddities.unknown, counted(&["conversations.startTime"]));
+    assert_eq!(flat.page.oddities.wrong_type, counted(&["conversations.conversationEnd", "conversations.endTime"]));
+}
+
+#[test]
+fn an_integer_is_one_in_whatever_spelling() {
+    let number = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let metrics = ["1200.0", "1.2e3", "9007199254740993.0", "1200.5", "1e19"]
+        .map(|value| json!({"name": "tHandle", "value": number(value)}));
+    let flat = Flat::of(session(json!({"metrics": metrics})));
+    let values = [Some(1200), Some(1200), Some(9_007_199_254_740_993), None, None];
+    assert_eq!(flat.ints("metrics", "value"), values);
+    assert_eq!(flat.ints("sessions", "t_handle_ms"), [Some(9_007_199_254_743_393)]);
+    let kept = |text: &str| Some(json!({"value": number(text)}));
+    assert_eq!(flat.extras("metrics"), [None, None, None, kept("1200.5"), kept("1e19")]);
+}
+
+/// The texts of one record, whatever its bytes are.
+fn of_bytes(raw: &[u8]) -> Flat {
+    let flattener = flattener(None, &[]);
+    let page = flattener.flatten(0, 1, std::iter::once(Bytes::copy_from_slice(raw))).unwrap();
+    Flat { flattener, page }
+}
+
+#[test]
+fn half_a_character_costs_no_more_than_itself() {
+    let cut =
+        br#"{"conversationId": "c1", "conversationStart": "2025-01-02T03:04:05.678Z", "externalTag": "cut \ud83d",
+        "divisionIds": ["a", "\ude00"], "new \ud83d": {"\udfff": 1}, "participants": [
+        {"participantName": "\ud83d\ude00 \ud83d\u0041", "attributes": {"k\ud83d": "v\ud83d", "n": 1}}]}"#;
+    let cesu = b"{\"conversationId\": \"c1\", \"conversationStart\": \"2025-01-02T03:04:05.678Z\", \"externalTag\": \"cut \xed\xa0\xbd\",
+        \"divisionIds\": [\"a\", \"\xed\xb8\x80\"], \"new \xed\xa0\xbd\": {\"\xed\xbf\xbf\": 1}, \"participants\": [
+        {\"participantName\": \"\xed\xa0\xbd\xed\xb8\x80 \xed\xa0\xbdA\", \"attributes\": {\"k\xed\xa0\xbd\": \"v\xed\xa0\xbd\", \"n\": 1}}]}";
+    for raw in [&cut[..], cesu] {
+        let flat = of_bytes(raw);
+        assert!(flat.page.bad.is_empty(), "{:?}", flat.page.bad);
+        assert_eq!(flat.texts("conversations", "external_tag"), some(&["cut \u{fffd}"]));
+        assert_eq!(flat.texts("participants", "participant_name"), some(&["\u{1F600} \u{fffd}A"]));
+        assert_eq!(flat.texts("participant_attributes", "key"), some(&["k\u{fffd}", "n"]));
+        assert_eq!(flat.texts("participant_attributes", "value"), [Some("v\u{fffd}".to_owned()), None]);
+        assert_eq!(flat.extras("conversations"), [Some(json!({"new \u{fffd}": {"\u{fffd}": 1}}))]);
+        let counted = [
+            ("conversations.division_ids", 1),
+            ("conversations.external_tag", 1),
+            ("conversations.extra", 2),
+            ("participant_attributes.key", 1),
+            ("participant_attributes.value", 1),
+            ("participants.participant_name", 1),
+        ];
+        let counted = counted.map(|(name, times)| (name.to_owned(), times));
+        assert_eq!(flat.page.oddities.replaced, BTreeMap::from(counted));
+    }
+    let broken = of_bytes(b"{\"conversationId\": \"c1\", \"conversationStart\": \"2025-01-02T03:04:05.678Z\", \"a\": \"\xed\xa0\xbd\xff\"}");
+    assert_eq!(broken.page.bad.iter().map(|bad| bad.reason).collect::<Vec<_>>(), [BadReason::NotJson]);
+}
+
+#[test]
+fn what_python_spelled_is_what_the_api_spelled() {
+    let api = json!({
+        "conversationId": "c1", "conversationStart": "2025-03-04T10:00:00.000Z",
+        "conversationEnd": "2025-03-04T10:05:00.123Z", "divisionIds": ["d"], "some_new": {"inner_new": "2025-03-04 10:00:00+00:00"},
+        "mediaStatsMinConversationRFactor": 4.5,
+        "participants": [{"participantId": "p", "attributes": {"some_key": "2025-03-04 10:00:00+00:00", "aB": "c"}, "sessions": [{
+            "sessionId": "s", "mediaType": "voice", "flow": {"flowName": "f", "exitReason": "x", "new_one": 1},
+            "metrics": [{"emitDate": "2025-03-04T10:05:00.000Z", "name": "tHandle", "value": 5}],
+            "segments": [{"segmentStart": "2025-03-04T10:00:00.000Z", "q850ResponseCodes": [16], "wrapUpCode": "w"}]}]}],
+    });
+    let python = json!({
+        "conversation_id": "c1", "conversation_start": "2025-03-04 10:00:00+00:00", "conference_start": null,
+        "conversation_end": "2025-03-04 10:05:00.123000+00:00", "division_ids": ["d"], "some_new": {"inner_new": "2025-03-04 10:00:00+00:00"},
+        "media_stats_min_conversation_r_factor": 4.5, "surveys": null,
+        "participants": [{"participant_id": "p", "attributes": {"some_key": "2025-03-04 10:00:00+00:00", "aB": "c"}, "sessions": [{
+            "session_id": "s", "media_type": "voice", "flow": {"flow_name": "f", "exit_reason": "x", "new_one": 1},
+            "metrics": [{"emit_date": "2025-03-04 10:05:00+00:00", "name": "tHandle", "value": 5}],
+            "segments": [{"segment_start": "2025-03-04 10:00:00+00:00", "q850_response_codes": [16], "wrap_up_code": "w", "queue_id": null}]}]}],
+    });
+    let flats = [api, python].map(|record| Flat::new(flattener(None, &[]), &[record]));
+    for table in flats[0].flattener.catalog().tables() {
+        assert_eq!(flats[0].rows(&table.name), flats[1].rows(&table.name), "{}", table.name);
+    }
+    assert_eq!(flats[0].page.oddities, flats[1].page.oddities);
+    assert_eq!(flats[0].page.oddities.unknown.len(), 2, "{:?}", flats[0].page.oddities);
+}
+
+#[test]
+fn of_two_spellings_the_api_s_counts_and_none_is_lost() {
+    let details = Catalog::builtin().unwrap().with(Columns::Details);
+    let flat = Flat::new(
+        Flattener::new(Arc::new(details)).unwrap(),
+        &[json!({
+            "conversation_id": "other", "conversationId": "c1", "conversation_start": "2025-01-02T00:00:00Z",
+            "external_tag": "mine", "externalTag": null, "selfServed": true, "self_served": false,
+        })],
+    );
+    assert_eq!(flat.texts("conversations", "conversation_id"), some(&["c1"]));
+    assert_eq!(flat.texts("conversations", "external_tag"), some(&["mine"]));
+    assert_eq!(flat.extras("conversations"), [Some(json!({"conversation_id": "other", "self_served": false}))]);
+    assert_eq!(flat.page.oddities.unknown.len(), 2, "{:?}", flat.page.oddities);
 }
 
 #[test]
@@ -385,7 +596,11 @@ fn pages_in_one_sheet_are_handed_out_together_without_the_records_that_are_not_w
         (vec![("2025-01-03".parse().unwrap(), 1)], vec![("2025-01-04".parse().unwrap(), 0)])
     );
     let unknown = |times| BTreeMap::from([("conversations.new".to_owned(), times)]);
-    assert_eq!((one.unknown, two.unknown), (unknown(3), unknown(2)), "also of those that are not wanted");
+    assert_eq!(
+        (one.oddities.unknown, two.oddities.unknown),
+        (unknown(3), unknown(2)),
+        "also of those that are not wanted"
+    );
 
     assert_eq!(sheet.records(), 3);
     let days = flattener.cut(sheet).unwrap();
@@ -411,7 +626,7 @@ fn pages_in_one_sheet_are_handed_out_together_without_the_records_that_are_not_w
 fn names_that_may_be_data_are_not_repeated() {
     let flat = Flat::of(json!({"someNewField": 1, "ada@example.org": 2, "9d7f": 3, "ünïcode": 4}));
     let expected = [("conversations.?".to_owned(), 3), ("conversations.someNewField".to_owned(), 1)];
-    assert_eq!(flat.page.unknown, BTreeMap::from(expected));
+    assert_eq!(flat.page.oddities.unknown, BTreeMap::from(expected));
 }
 
 #[test]
@@ -439,7 +654,8 @@ fn a_dimension_is_rows_of_the_day_it_is_a_snapshot_of() {
     let kept = json!({"name": 7, "conversationStart": "2020-01-01T00:00:00Z"});
     assert_eq!(flat.extras("queues"), [Some(json!({"division": {"new": 1}})), Some(kept)]);
     assert_eq!(
-        flat.page.unknown.keys().collect::<Vec<_>>(),
-        ["queues.conversationStart", "queues.division.new", "queues.name"]
+        flat.page.oddities.unknown.keys().collect::<Vec<_>>(),
+        ["queues.conversationStart", "queues.division.new"]
     );
+    assert_eq!(flat.page.oddities.wrong_type.keys().collect::<Vec<_>>(), ["queues.name"]);
 }

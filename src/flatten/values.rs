@@ -8,7 +8,7 @@ use crate::time;
 impl Column {
     /// Reads the value at `cursor`, which is not null, into `row`. Says whether it is one of the column's type: nothing
     /// is coerced. Text is no number, a fraction or a number beyond 64 bits is no integer, what overflows a double is
-    /// no double; an integer is a double too. A list is taken whole, with its nulls, or not at all. If it is none, the
+    /// no double; an integer is a double too, and an integer in whatever spelling. A list is taken whole, with its nulls, or not at all. If it is none, the
     /// column is as it was and `cursor` somewhere in the value, as deep as before it.
     #[inline(always)]
     pub(super) fn read(&mut self, row: u32, cursor: &mut Cursor<'_>, dates: &mut Dates) -> Result<bool, Broken> {
@@ -108,11 +108,60 @@ pub(super) fn int(cursor: &mut Cursor<'_>) -> Result<Option<i64>, Broken> {
     }
     let goes_on = matches!(digits.get(length), Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
     if goes_on || length == 0 || (length > 1 && digits[0] == b'0') {
-        let digits = std::str::from_utf8(cursor.number()?).unwrap_or_default();
-        return Ok(digits.parse().ok());
+        return Ok(whole(cursor.number()?));
     }
     cursor.pass(usize::from(negative) + length);
     Ok(Some(if negative { -value } else { value }))
+}
+
+/// The integer that a JSON number is, however it is spelled (`1200.0`, `1.2e3`); `None` if it is none of 64 bits. Its
+/// digits decide, not a double.
+#[cold]
+fn whole(number: &[u8]) -> Option<i64> {
+    let (mantissa, exponent) = match number.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&number[..at], std::str::from_utf8(&number[at + 1..]).ok()?),
+        None => (number, "0"),
+    };
+    let negative = mantissa.first() == Some(&b'-');
+    let point = mantissa.iter().position(|&byte| byte == b'.').unwrap_or(mantissa.len());
+    let fraction = mantissa.get(point + 1..).unwrap_or_default();
+    let digits = mantissa[usize::from(negative)..point].iter().chain(fraction);
+    let mut significant: Vec<u8> = digits.copied().skip_while(|&digit| digit == b'0').collect();
+    // Zeros at the end move into the exponent: what is left has to be there.
+    let mut moved = -i64::try_from(fraction.len()).ok()?;
+    while significant.last() == Some(&b'0') {
+        significant.pop();
+        moved += 1;
+    }
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let zeros = usize::try_from(exponent.parse::<i64>().ok()?.checked_add(moved)?).ok()?;
+    if significant.len().checked_add(zeros)? > I64_DIGITS {
+        return None;
+    }
+    significant.resize(significant.len() + zeros, b'0');
+    let sign = if negative { "-" } else { "" };
+    format!("{sign}{}", std::str::from_utf8(&significant).ok()?).parse().ok()
+}
+
+/// The double that a JSON number is which is no integer; `None` if it is as large as one beyond 64 bits: too many of
+/// its digits would be lost.
+pub(super) fn decimal(number: &[u8]) -> Option<f64> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    std::str::from_utf8(number).ok()?.parse().ok().filter(|double: &f64| double.abs() < BEYOND)
+}
+
+/// Decimal digits of the largest integer.
+const I64_DIGITS: usize = 19;
+
+/// The text of a timestamp in which a space stands where RFC 3339 has a `T`, with the `T`: Python writes it so.
+pub(super) fn with_t(text: &[u8]) -> Option<Vec<u8>> {
+    const PLACE: usize = 10;
+    let mut text = text.to_vec();
+    *text.get_mut(PLACE).filter(|byte| **byte == b' ')? = b'T';
+    std::str::from_utf8(&text).ok().and_then(time::parse_micros)?;
+    Some(text)
 }
 
 #[cfg(test)]
@@ -133,7 +182,7 @@ mod tests {
             Column::String(column) => String::from_utf8(column.bytes).unwrap(),
             Column::StringList(lists) => format!("{:?} {:?} {:?}", lists.ends, lists.items.rows, lists.items.ends),
             Column::Int64List(lists) => format!("{:?} {:?} {:?}", lists.ends, lists.items.rows, lists.items.values),
-            Column::Int64Map(_) => String::new(),
+            Column::Int64Map(_) | Column::DoubleMap(_) | Column::StringMap(_) => String::new(),
         })
     }
 
@@ -146,8 +195,21 @@ mod tests {
             (Int64, "999999999999999999", Some("[999999999999999999]")),
             (Int64, "-0", Some("[0]")),
             (Int64, "9223372036854775808", None),
-            (Int64, "1.0", None),
-            (Int64, "1E+3", None),
+            (Int64, "1200.0", Some("[1200]")),
+            (Int64, "1.2e3", Some("[1200]")),
+            (Int64, "-120E+1", Some("[-1200]")),
+            (Int64, "1200e-2", Some("[12]")),
+            (Int64, "0.0", Some("[0]")),
+            (Int64, "-0e99999999999999999999", Some("[0]")),
+            (Int64, "9223372036854775807.000", Some("[9223372036854775807]")),
+            (Int64, "-92233720368547758.08e2", Some("[-9223372036854775808]")),
+            (Int64, "9007199254740993.0", Some("[9007199254740993]")),
+            (Int64, "9223372036854775808.0", None),
+            (Int64, "1e19", None),
+            (Int64, "1e99999999999999999999", None),
+            (Int64, "1e-99999999999999999999", None),
+            (Int64, "1200.5", None),
+            (Int64, "1e-1", None),
             (Int64, "\"3\"", None),
             (Double, "3", Some("[3.0]")),
             (Double, "1e-400", Some("[0.0]")),
@@ -160,6 +222,7 @@ mod tests {
             (Timestamp, "\"2021-04-2T15:30:51.418Z\"", None),
             (Timestamp, "5", None),
             (Int64List, "[1,null,3]", Some("[3] [0, 2] [1, 3]")),
+            (Int64List, "[1.0,2e1]", Some("[2] [0, 1] [1, 20]")),
             (Int64List, "[1,1.5]", None),
             (StringList, r#"["a",""]"#, Some("[2] [0, 1] [1, 1]")),
             (StringList, "[]", Some("[0] [] []")),

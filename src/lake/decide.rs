@@ -12,7 +12,7 @@ pub(super) const VANISHED_FREE: usize = 20;
 pub(super) const VANISHED_SHARE: usize = 100;
 
 /// The part of `day` that its files will hold: what was asked for, together with what they hold by now and the gap
-/// between. The observation always is of the whole day, so nothing in it is unknown, and 24 hourly runs make one day.
+/// between. The observation has to be of all of that, so nothing in it is unknown, and 24 hourly runs make one day.
 ///
 /// # Errors
 /// [`crate::error::Kind::Bug`] when nothing of the day was asked for.
@@ -22,9 +22,6 @@ pub(super) fn hull(day: Day, asked: &Interval, winner: Option<&Receipt>) -> Resu
     let covered = winner.and_then(|w| w.covers.intersection(&day.interval()));
     Ok(covered.map_or(asked, |covered| covered.hull(&asked)))
 }
-
-/// Why a day that has expired is not published.
-pub(super) const EXPIRED: &str = "it has expired: what is older than the lake is to hold does not come back";
 
 /// Why the files of a day stay although there is a newer observation.
 pub(super) fn reason_to_keep(

@@ -6,6 +6,8 @@
 //! have published the day.
 //!
 //! Days in between that were never published expire too, so that nobody fills them.
+//!
+//! An expiry can be taken back. That brings no file back, but the day counts as never published, and is due again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +16,16 @@ use tracing::info;
 
 use super::encode::CONVERSATIONS;
 use super::layout::{LakePath, Month, RecordName, TableName};
-use super::ledger::{Ledger, Record};
+use super::ledger::{DayEntry, Ledger, Record};
 use super::present::Present;
-use super::receipt::{Counts, Receipt, State, VERSION};
+use super::receipt::{Counts, Receipt, Restored, State, VERSION};
 use super::run::Run;
 use crate::error::Result;
 use crate::plan::Source;
-use crate::time::Day;
+use crate::time::{Day, Days};
+
+/// Why a day that has expired is not published.
+pub const EXPIRED: &str = "it has expired: what is older than the lake is to hold does not come back";
 
 /// What an expiry did, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,12 +76,60 @@ impl Run {
         drop(committing);
         let expired: BTreeSet<Day> =
             ledger.days().filter(|(_, entry)| entry.is_expired()).map(|(day, _)| *day).chain(due).collect();
-        for (day, tables) in self.partitions(&ledger, &expired)? {
-            self.remove_day(day, tables)?;
-        }
+        self.sweep(&ledger, &expired)?;
         // What was said of the days before has lost, and goes with them.
         months.into_iter().try_for_each(|month| self.records().merge(self.id, month))?;
         Ok(done)
+    }
+
+    /// Removes what an expiry that was stopped left of `days`, as far as they have expired. Blocks.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`].
+    pub fn clear_expired(&self, days: &BTreeSet<Day>) -> Result<()> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let _committing = self.lake.committing()?;
+        let ledger = self.records().all()?;
+        let expired = days.iter().copied().filter(|day| ledger.day(*day).is_some_and(DayEntry::is_expired));
+        self.sweep(&ledger, &expired.collect())
+    }
+
+    fn sweep(&self, ledger: &Ledger, expired: &BTreeSet<Day>) -> Result<()> {
+        for (day, tables) in self.partitions(ledger, expired)? {
+            self.remove_day(day, tables)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back the expiry of the dataset's `days`: they count as never published. Returns which of them had expired.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`]; what was done is done, and the next undoing does the rest.
+    pub fn restore(&self, days: &Days, dry_run: bool) -> Result<BTreeSet<Day>> {
+        let _committing = self.lake.committing()?;
+        let ledger = self.records().all()?;
+        let expired = ledger.days().filter(|(day, entry)| days.contains(**day) && entry.is_expired());
+        let mut months: BTreeMap<Month, Vec<Restored>> = BTreeMap::new();
+        let restored_at = self.clock.now();
+        for (day, entry) in expired {
+            let (day, era) = (*day, entry.era().saturating_add(1));
+            let restored = Restored { day, era, restored_at, run: self.id, other: Map::new() };
+            months.entry(Month::of(day)).or_default().push(restored);
+        }
+        let found = months.values().flatten().map(|restored| restored.day).collect();
+        if dry_run {
+            return Ok(found);
+        }
+        for (month, restored) in months {
+            info!(%month, days = restored.len(), "restored");
+            let json = Record { restored, ..Record::default() }.to_json()?;
+            let name = RecordName::restored(restored_at, self.id, xxhash_rust::xxh3::xxh3_128(&json));
+            self.records().append(self.id, month, name, json)?;
+        }
+        Ok(found)
     }
 
     /// Removes what stands in the slots of a day that has expired.
@@ -98,6 +151,7 @@ impl Run {
             months.entry(Month::of(day)).or_default().push(Receipt {
                 version: VERSION,
                 day,
+                era: ledger.day(day).map_or(0, DayEntry::era),
                 run: self.id,
                 observed_at: winner.map_or(now, |receipt| receipt.observed_at),
                 recorded_at: now,

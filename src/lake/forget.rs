@@ -77,7 +77,8 @@ impl Run {
         // Who is not seen here begins to publish later, and knows what to leave out.
         let claimed = self.claimed()?;
         if !dry_run {
-            self.mark(&claimed, self.clock.now())?;
+            let eras = claimed.iter().map(|day| Ok((*day, self.records().day(*day)?.era())));
+            self.mark(&eras.collect::<Result<_>>()?, self.clock.now())?;
             done.marked = claimed.len() as u64;
         }
         let hashes = ids.iter().map(|id| encode::hex(id_hash(id))).collect();

@@ -1,4 +1,5 @@
-//! What a lake is, written once into `_convlake/lake.json`, and the check that a run belongs to it. Pure.
+//! What a lake is, written once into `_convlake/lake.json` (when, `binding` tells), and the check that a run belongs to
+//! it. Pure.
 //!
 //! Runs with another source or another selection would mix rows that cannot be told apart later, so they are refused
 //! before the first call. The organization is compared when both sides know it: not every credential may read it.
@@ -8,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::flatten::schema::Columns;
 
 /// The format that this version writes; a lake of a later one is refused.
 pub const FORMAT: u32 = 1;
@@ -120,12 +122,29 @@ pub struct LakeFile {
     pub tool: String,
     /// What it holds.
     pub identity: Identity,
+    /// Its set of columns. Lakes that were made before it was kept have none: see [`LakeFile::columns`].
+    #[serde(default)]
+    pub columns: Option<Columns>,
 }
 
 impl LakeFile {
     /// A new lake for `identity`.
     pub fn new(identity: Identity) -> LakeFile {
-        LakeFile { format: FORMAT, lake: Uuid::new_v4(), tool: super::TOOL.to_owned(), identity }
+        let columns = Some(match identity.family {
+            Family::Genesys => Columns::Details,
+            Family::Cursor | Family::Page => Columns::Tutorials,
+        });
+        LakeFile { format: FORMAT, lake: Uuid::new_v4(), tool: super::TOOL.to_owned(), identity, columns }
+    }
+
+    /// The columns of its files. An early lake keeps those that it began with; one of a tutorial's gets the new ones,
+    /// which its older files lack.
+    pub fn columns(&self) -> Columns {
+        match (self.columns, self.identity.family) {
+            (Some(columns), _) => columns,
+            (None, Family::Genesys) => Columns::Early,
+            (None, Family::Cursor | Family::Page) => Columns::Tutorials,
+        }
     }
 
     /// The JSON text.
@@ -189,6 +208,21 @@ mod tests {
         value["later"] = json!({"x": 1});
         value["identity"]["later"] = json!(1);
         assert_eq!(LakeFile::from_json(value.to_string().as_bytes()).unwrap(), file);
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_family_and_an_early_lake_keeps_its_own() {
+        for (family, new, early) in [
+            (Family::Genesys, Columns::Details, Columns::Early),
+            (Family::Cursor, Columns::Tutorials, Columns::Tutorials),
+            (Family::Page, Columns::Tutorials, Columns::Tutorials),
+        ] {
+            let file = LakeFile::new(Identity { family, ..identity() });
+            assert_eq!(LakeFile::from_json(&file.to_json().unwrap()).unwrap().columns(), new);
+            let mut value: Value = serde_json::from_slice(&file.to_json().unwrap()).unwrap();
+            value.as_object_mut().unwrap().remove("columns");
+            assert_eq!(LakeFile::from_json(value.to_string().as_bytes()).unwrap().columns(), early);
+        }
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl RecordName {
         RecordName(format!("expired-{}-{run}-{hash:032x}", compact(at)))
     }
 
+    /// Of days that came back from expiry together.
+    pub fn restored(at: Timestamp, run: RunId, hash: u128) -> RecordName {
+        RecordName(format!("restored-{}-{run}-{hash:032x}", compact(at)))
+    }
+
     /// Of the merge of many records.
     pub fn merged(hash: u128) -> RecordName {
         RecordName(format!("merged-{hash:032x}"))
@@ -491,12 +496,13 @@ mod tests {
     }
 
     fn records() -> impl Strategy<Value = RecordName> {
-        (days(), runs(), any::<u128>(), 0i64..86_400_000_000, 0..4).prop_map(|(day, run, hash, micros, kind)| {
+        (days(), runs(), any::<u128>(), 0i64..86_400_000_000, 0..5).prop_map(|(day, run, hash, micros, kind)| {
             let at = day.start() + chrono::TimeDelta::microseconds(micros);
             match kind {
                 0 => RecordName::receipt(day, at, run, hash),
                 1 => RecordName::dirty(at, run, hash),
                 2 => RecordName::expired(at, run, hash),
+                3 => RecordName::restored(at, run, hash),
                 _ => RecordName::merged(hash),
             }
         })

@@ -1,7 +1,8 @@
 //! The ledger: all that was recorded about the days of a lake, merged. Pure.
 //!
 //! It is a set of immutable records, not a chain: of a day's receipts the latest observation wins, unless the day has
-//! expired, which is final; of its dirty marks the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
+//! expired, which lasts until it is restored: then an era begins in which nothing counts that was said before; of its
+//! dirty marks the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
 //! the order in which records arrive, repeated records, and the late record of a run that was overtaken do not matter.
 
 use std::cmp::Ordering;
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::receipt::{Anchor, DirtyMark, Receipt, State};
+use super::receipt::{Anchor, DirtyMark, Receipt, Restored, State};
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -23,13 +24,17 @@ pub struct DayEntry {
     pub receipt: Option<Receipt>,
     /// The latest mark; see [`DayEntry::is_dirty`].
     mark: Option<DirtyMark>,
+    /// What began the present era, unless it is the first.
+    restored: Option<Restored>,
 }
 
 impl DayEntry {
     /// Whether the day was seen to have changed after its receipt. What has expired does not change any more.
     pub fn is_dirty(&self) -> bool {
         match (&self.receipt, &self.mark) {
-            (Some(receipt), Some(mark)) => mark.seen_at > receipt.observed_at && !receipt.is_expired(),
+            (Some(receipt), Some(mark)) => {
+                mark.era == receipt.era && mark.seen_at > receipt.observed_at && !receipt.is_expired()
+            }
             _ => false,
         }
     }
@@ -43,6 +48,18 @@ impl DayEntry {
     /// Whether the day was removed for good.
     pub fn is_expired(&self) -> bool {
         self.receipt.as_ref().is_some_and(Receipt::is_expired)
+    }
+
+    /// How often the day has come back from expiry. Whoever says something of it, says it of this era.
+    pub fn era(&self) -> u32 {
+        let receipt = self.receipt.as_ref().map_or(0, |receipt| receipt.era);
+        self.restored.as_ref().map_or(receipt, |restored| restored.era.max(receipt))
+    }
+
+    /// Forgets the receipt of an era that is over.
+    fn settle(&mut self) {
+        let began = self.restored.as_ref().map_or(0, |restored| restored.era);
+        self.receipt.take_if(|receipt| receipt.era < began);
     }
 
     /// The day's state, if it was ever published.
@@ -96,10 +113,18 @@ impl Ledger {
     /// Adds a record.
     pub fn absorb(&mut self, record: Record) {
         for receipt in record.receipts {
-            let current = &mut self.days.entry(receipt.day).or_default().receipt;
-            if current.as_ref().is_none_or(|c| receipt_order(&receipt, c).is_gt()) {
-                *current = Some(receipt);
+            let entry = self.days.entry(receipt.day).or_default();
+            if entry.receipt.as_ref().is_none_or(|c| receipt_order(&receipt, c).is_gt()) {
+                entry.receipt = Some(receipt);
             }
+            entry.settle();
+        }
+        for restored in record.restored {
+            let entry = self.days.entry(restored.day).or_default();
+            if entry.restored.as_ref().is_none_or(|c| restored_order(&restored, c).is_gt()) {
+                entry.restored = Some(restored);
+            }
+            entry.settle();
         }
         for mark in record.dirty {
             let current = &mut self.days.entry(mark.day).or_default().mark;
@@ -123,27 +148,34 @@ impl Ledger {
     pub fn into_record(self) -> Record {
         let mut record = Record::default();
         for (_, entry) in self.days {
-            let dirty = entry.is_dirty() || entry.receipt.is_none();
-            record.dirty.extend(entry.mark.filter(|_| dirty));
+            let (dirty, known) = (entry.is_dirty(), entry.receipt.as_ref().map(|receipt| receipt.era));
+            record.dirty.extend(entry.mark.filter(|mark| dirty || known.is_none_or(|era| era < mark.era)));
             record.receipts.extend(entry.receipt);
+            record.restored.extend(entry.restored);
         }
         record.anchors.extend(self.anchor);
         record
     }
 }
 
-/// What has expired stays expired. Then the later observation wins, then the later run; the rest only makes the order
+/// The later era wins. In it, what has expired stays expired. Then the later observation wins, then the later run; the rest only makes the order
 /// total, so that a merge has one result.
 fn receipt_order(a: &Receipt, b: &Receipt) -> Ordering {
-    (a.is_expired(), a.order())
-        .cmp(&(b.is_expired(), b.order()))
+    (a.era, a.is_expired(), a.order())
+        .cmp(&(b.era, b.is_expired(), b.order()))
         .then_with(|| a.recorded_at.cmp(&b.recorded_at))
         .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
 }
 
+fn restored_order(a: &Restored, b: &Restored) -> Ordering {
+    (a.era, a.restored_at, a.run)
+        .cmp(&(b.era, b.restored_at, b.run))
+        .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
+}
+
 fn mark_order(a: &DirtyMark, b: &DirtyMark) -> Ordering {
-    (a.seen_at, a.run)
-        .cmp(&(b.seen_at, b.run))
+    (a.era, a.seen_at, a.run)
+        .cmp(&(b.era, b.seen_at, b.run))
         .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
 }
 
@@ -165,12 +197,15 @@ pub struct Record {
     /// Where `sync` began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anchors: Vec<Anchor>,
+    /// Expiries that were taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<Restored>,
 }
 
 /// What reading a record found besides its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// Receipts, marks and anchors that could not be read.
+    /// Entries that could not be read.
     pub entries: usize,
     /// Parts of the record that this version does not know.
     pub fields: usize,
@@ -194,7 +229,7 @@ impl Record {
 
     /// How many things it says.
     pub fn entries(&self) -> usize {
-        self.receipts.len() + self.dirty.len() + self.anchors.len()
+        self.receipts.len() + self.dirty.len() + self.anchors.len() + self.restored.len()
     }
 
     /// Reads a record, entry by entry: one that cannot be read does not hide the others.
@@ -210,13 +245,19 @@ impl Record {
             dirty: Vec<Value>,
             #[serde(default)]
             anchors: Vec<Value>,
+            #[serde(default)]
+            restored: Vec<Value>,
             #[serde(flatten)]
             other: Map<String, Value>,
         }
         let raw: Raw = serde_json::from_slice(text).map_err(|e| Error::data("not a ledger record").source(e))?;
-        let found = raw.receipts.len() + raw.dirty.len() + raw.anchors.len();
-        let record =
-            Record { receipts: readable(raw.receipts), dirty: readable(raw.dirty), anchors: readable(raw.anchors) };
+        let found = raw.receipts.len() + raw.dirty.len() + raw.anchors.len() + raw.restored.len();
+        let record = Record {
+            receipts: readable(raw.receipts),
+            dirty: readable(raw.dirty),
+            anchors: readable(raw.anchors),
+            restored: readable(raw.restored),
+        };
         let entries = found - record.entries();
         Ok((record, Unknown { entries, fields: raw.other.len() }))
     }
@@ -234,21 +275,21 @@ mod tests {
 
     fn mark(date: &str, seen_at: &str, run: u128) -> DirtyMark {
         let run = uuid::Uuid::from_u128(run).into();
-        DirtyMark { day: day(date), seen_at: at(seen_at), run, other: Map::new() }
+        DirtyMark { day: day(date), era: 0, seen_at: at(seen_at), run, other: Map::new() }
     }
 
     fn records() -> impl Strategy<Value = Record> {
-        let receipts =
-            (1u32..4, 0u32..4, 0u128..3, 0u64..3, 0..4).prop_map(|(date, hour, run, conversations, fate)| {
-                let mut r = receipt(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
-                r.counts.conversations = conversations;
-                if fate == 0 {
-                    r.state = State::Expired;
-                }
-                r
-            });
-        let marks = (1u32..4, 0u32..4, 0u128..3).prop_map(|(date, hour, run)| {
-            mark(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run)
+        let receipts = (1u32..4, 0u32..4, 0u128..3, 0u32..3, 0..4).prop_map(|(date, hour, run, era, fate)| {
+            let mut r = receipt(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
+            r.era = era;
+            if fate == 0 {
+                r.state = State::Expired;
+            }
+            r
+        });
+        let marks = (1u32..4, 0u32..4, 0u128..3, 0u32..3).prop_map(|(date, hour, run, era)| {
+            let mark = mark(&format!("2025-01-{date:02}"), &format!("2025-02-01T0{hour}:00:00Z"), run);
+            DirtyMark { era, ..mark }
         });
         let anchors = (1u32..4, 0u32..3, 0u128..3).prop_map(|(date, hour, run)| Anchor {
             day: day(&format!("2025-01-{date:02}")),
@@ -257,11 +298,15 @@ mod tests {
             other: Map::new(),
         });
         use proptest::collection::vec;
-        (vec(receipts, 0..4), vec(marks, 0..4), vec(anchors, 0..3)).prop_map(|(receipts, dirty, anchors)| Record {
-            receipts,
-            dirty,
-            anchors,
-        })
+        let restored = (1u32..4, 0u32..3, 0u128..3, 1u32..3).prop_map(|(date, hour, run, era)| Restored {
+            day: day(&format!("2025-01-{date:02}")),
+            era,
+            restored_at: at(&format!("2025-02-01T0{hour}:00:00Z")),
+            run: uuid::Uuid::from_u128(run).into(),
+            other: Map::new(),
+        });
+        (vec(receipts, 0..4), vec(marks, 0..4), vec(anchors, 0..3), vec(restored, 0..3))
+            .prop_map(|(receipts, dirty, anchors, restored)| Record { receipts, dirty, anchors, restored })
     }
 
     fn ledger(records: impl IntoIterator<Item = Record>) -> Ledger {
@@ -346,6 +391,27 @@ mod tests {
         assert_eq!(ledger.receipt(gone.day), Some(&gone));
         assert_eq!(ledger.day(gone.day).unwrap().state(), Some(State::Expired));
         assert_eq!(ledger.watermark(gone.day), Some(at("2025-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_is_restored_is_as_if_never_published_until_it_is_published_or_expires_again() {
+        let held = receipt("2025-01-01", "2025-02-01T00:00:00Z", 1);
+        let gone = Receipt { state: State::Expired, ..held.clone() };
+        let late = receipt("2025-01-01", "2025-09-01T00:00:00Z", 2);
+        let restored =
+            Restored { day: held.day, era: 1, restored_at: held.observed_at, run: held.run, other: Map::new() };
+        let undone = Record { restored: vec![restored], ..Record::default() };
+        let one = |receipt: &Receipt| Record { receipts: vec![receipt.clone()], ..Record::default() };
+        let first_era = [one(&held), one(&gone), undone, one(&late)];
+        let entry = |more: &[Record]| {
+            let ledger = ledger(first_era.iter().chain(more).cloned());
+            ledger.day(held.day).cloned().unwrap()
+        };
+        assert_eq!((entry(&[]).receipt, entry(&[]).state(), entry(&[]).era()), (None, None, 1));
+        let again = Receipt { era: 1, ..held.clone() };
+        assert_eq!(entry(&[one(&again)]).receipt, Some(again.clone()), "an earlier observation, of a later era");
+        let gone_again = Receipt { era: 1, ..gone.clone() };
+        assert!(entry(&[one(&gone_again), one(&again)]).is_expired());
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::assemble::{TableSpec, assemble};
 use super::build::Draft;
 use super::day_rows::{DayRows, Place};
 use super::decide;
+use super::expire;
 use super::ids::Ids;
 use super::layout::LakePath;
 use super::present::{Present, table_of_ids};
@@ -156,7 +157,7 @@ impl Run {
         let (day, winner) = (addition.day, present.winner());
         if winner.is_some_and(Receipt::is_expired) {
             self.clear(day, present)?;
-            return Ok(Step::End(Outcome::Kept { reason: decide::EXPIRED }));
+            return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
         }
         let observed_at = Self::joins_at(day, winner);
         let in_bucket = matches!(self.lake.store, Store::Bucket(_));
@@ -212,6 +213,7 @@ impl Run {
         let receipt = Receipt {
             version: VERSION,
             day,
+            era: 0,
             run: self.id,
             observed_at,
             recorded_at: self.clock.now(),

@@ -6,15 +6,17 @@
 //! rows on disk.
 //! Then where the bytes are: [`local`] (every file operation on disk), [`bucket`] (every call to a store), [`store`]
 //! (what both can do). On it [`records`] (the ledger's files), [`history`] (what runs did), [`open`] and [`run`] (a
-//! lake, and a run that writes to it), [`draft`] (a day encoded), [`publish`] and [`snapshot`] (what it becomes),
-//! [`merge`] with `reread` (what is added to it), `build` and `transaction` (its files, all of them or none), and what
-//! does not fit: [`spill`] (memory, with `compact`), [`quarantine`] (the schema). What a lake shows that it holds:
-//! [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`] (conversations), [`expire`] (days).
+//! lake, and a run that writes to it), `binding` (when it becomes one), [`draft`] (a day encoded), [`publish`] and
+//! [`snapshot`] (what it becomes), [`merge`] with `reread` (what is added to it), `build` and `transaction` (its files,
+//! all of them or none), and what does not fit: [`spill`] (memory, with `compact`), [`quarantine`] (the schema). What a
+//! lake shows that it holds: [`coverage`] and [`verify`]. Last, what goes: [`forgotten`] and [`forget`] (conversations),
+//! [`expire`] (days).
 //!
 //! Invariant: a file under a table's name is complete and was verified before it got that name, there is one a
 //! (table, day), and it is replaced whole. A reader needs no more than a glob.
 
 pub mod assemble;
+mod binding;
 pub mod bucket;
 mod build;
 mod compact;

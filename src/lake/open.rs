@@ -6,7 +6,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::assemble::TableSpec;
-use super::bucket::{Bucket, Tag};
+use super::binding::{Binding, read_identity};
 use super::forgotten::{Forgetting, Forgotten};
 use super::history::History;
 use super::identity::{Identity, LakeFile};
@@ -18,12 +18,11 @@ use super::records::Records;
 use super::run::Run;
 use super::store::Store;
 use crate::error::{Error, Result};
-use crate::time::Clock;
+use crate::flatten::schema::Columns;
+use crate::time::{Clock, Day};
 
 /// Names that may stand beside a new lake: what file systems and desktops leave in every folder begins with a dot.
 const NOT_FOREIGN: [&str; 2] = ["_convlake", "lost+found"];
-/// How often the identity is written again because another run wrote it meanwhile.
-const IDENTITY_ATTEMPTS: usize = 8;
 
 /// An open lake.
 #[derive(Debug)]
@@ -32,7 +31,9 @@ pub struct Lake {
     /// One a dataset, in the order of [`Dataset::ALL`].
     records: [Records; Dataset::ALL.len()],
     pub(super) forgetting: Forgetting,
+    /// What `lake.json` says, or is to say.
     file: LakeFile,
+    pub(super) binding: Mutex<Binding>,
     /// Orders the commits of this process; the lock file orders those of all processes on a disk.
     committing: Mutex<()>,
 }
@@ -44,7 +45,8 @@ pub(super) struct Committing<'a> {
 }
 
 impl Lake {
-    /// Opens the lake in `store` for writing, or makes one there. Blocks.
+    /// Opens the lake in `store` for writing. One that is not there yet is made with the first thing that stays in it.
+    /// Blocks.
     ///
     /// # Errors
     /// [`crate::error::Kind::Config`] when the lake has another identity or a later format, when there are other
@@ -57,11 +59,15 @@ impl Lake {
             Some((file, _)) => identity.check(&file.identity)?,
             None => refuse_foreign(&store)?,
         }
-        let file = match &store {
-            Store::Disk(disk) => open_disk(disk, &store, identity)?,
-            Store::Bucket(bucket) => open_bucket(bucket, &store, identity)?,
-        };
-        Ok(Lake::new(store, file))
+        match &store {
+            Store::Disk(disk) => open_disk(disk)?,
+            Store::Bucket(bucket) => bucket.probe()?,
+        }
+        // Another run may have made the lake meanwhile.
+        let found = read_identity(&store)?.map(|(file, _)| file);
+        found.iter().try_for_each(|file| identity.check(&file.identity))?;
+        let bound = found.is_some();
+        Ok(Lake::new(store, found.unwrap_or_else(|| LakeFile::new(identity.clone())), bound))
     }
 
     /// Opens the lake in `store` to change what it holds, whatever its identity. Blocks.
@@ -80,11 +86,7 @@ impl Lake {
     /// [`crate::error::Kind::Config`] when there is no lake, or one of a later format.
     pub fn open_existing(store: impl Into<Store>) -> Result<Arc<Lake>> {
         let store = store.into();
-        let name = store.to_string();
-        Lake::find(store)?.ok_or_else(|| {
-            Error::config(format!("`{name}` is not a lake"))
-                .hint("name the folder or prefix that an export wrote to: it holds `_convlake/lake.json`")
-        })
+        Lake::find(store.clone())?.ok_or_else(|| no_lake(&store))
     }
 
     /// Like [`Lake::open_existing`]; `None` when there is no lake.
@@ -94,15 +96,16 @@ impl Lake {
     pub fn find(store: impl Into<Store>) -> Result<Option<Arc<Lake>>> {
         let store = store.into();
         let found = read_identity(&store)?;
-        Ok(found.map(|(file, _)| Lake::new(store, file)))
+        Ok(found.map(|(file, _)| Lake::new(store, file, true)))
     }
 
-    fn new(store: Store, file: LakeFile) -> Arc<Lake> {
+    fn new(store: Store, file: LakeFile, bound: bool) -> Arc<Lake> {
         Arc::new(Lake {
             records: Dataset::ALL.map(|dataset| Records::new(store.clone(), dataset)),
             forgetting: Forgetting::new(store.clone()),
             store,
             file,
+            binding: Mutex::new(Binding::new(bound)),
             committing: Mutex::default(),
         })
     }
@@ -117,37 +120,19 @@ impl Lake {
         self.file.lake
     }
 
-    /// What the lake holds.
+    /// What the lake holds, or is to hold.
     pub fn identity(&self) -> &Identity {
         &self.file.identity
     }
 
-    /// Checks the organization that the source says it is against the lake's, and notes it there the first time.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Config`] when the lake is of another one; [`crate::error::Kind::Storage`].
-    pub fn identify(&self, organization: &str) -> Result<()> {
-        let _committing = self.committing()?;
-        for _ in 0..IDENTITY_ATTEMPTS {
-            let (mut file, tag) = read_identity(&self.store)?.unwrap_or_else(|| (self.file.clone(), None));
-            let known = Identity { organization: Some(organization.to_owned()), ..file.identity.clone() };
-            known.check(&file.identity)?;
-            if file.identity.organization.is_some() {
-                return Ok(());
-            }
-            file.identity = known;
-            let written = match (&self.store, tag) {
-                (Store::Disk(disk), _) => write_identity(disk, &file).map(|()| true)?,
-                (Store::Bucket(bucket), Some(tag)) => {
-                    bucket.replace(&LakePath::Identity, file.to_json()?.into(), tag)?
-                }
-                (Store::Bucket(bucket), None) => bucket.create(&LakePath::Identity, file.to_json()?.into())?,
-            };
-            if written {
-                return Ok(());
-            }
-        }
-        Err(Error::later("other runs keep writing `lake.json`").hint("run again"))
+    /// The columns of its files.
+    pub fn columns(&self) -> Columns {
+        self.file.columns()
+    }
+
+    /// What `lake.json` says, or is to say.
+    pub(super) fn file(&self) -> &LakeFile {
+        &self.file
     }
 
     /// All that is recorded about conversations by now.
@@ -156,6 +141,14 @@ impl Lake {
     /// [`crate::error::Kind::Storage`] when it cannot be read.
     pub fn ledger(&self) -> Result<Ledger> {
         self.ledger_of(Dataset::Conversations)
+    }
+
+    /// What is recorded about conversations of `days` by now: it takes fewer calls than all of it.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Storage`] when it cannot be read.
+    pub fn ledger_about(&self, days: impl Iterator<Item = Day>) -> Result<Ledger> {
+        self.records(Dataset::Conversations).about(days)
     }
 
     /// All that is recorded about `dataset` by now.
@@ -216,66 +209,29 @@ impl Lake {
     }
 }
 
-fn open_disk(disk: &Disk, store: &Store, identity: &Identity) -> Result<LakeFile> {
+fn open_disk(disk: &Disk) -> Result<()> {
     disk.create_root()?;
     disk.create_folder(&LakePath::StagingFolder)?;
     let _lock = disk.lock(&LakePath::Lock)?;
-    let file = match read_identity(store)? {
-        Some((file, _)) => {
-            // Another run may have made the lake meanwhile.
-            identity.check(&file.identity)?;
-            test_writing(disk)?;
-            file
-        }
-        None => {
-            let file = LakeFile::new(identity.clone());
-            write_identity(disk, &file)?;
-            info!(lake = %file.lake, root = %disk.root().display(), "made a lake");
-            file
-        }
-    };
-    collect_dead_runs(disk)?;
-    Ok(file)
-}
-
-fn open_bucket(bucket: &Bucket, store: &Store, identity: &Identity) -> Result<LakeFile> {
-    bucket.probe()?;
-    if let Some((file, _)) = read_identity(store)? {
-        return Ok(file);
-    }
-    let made = LakeFile::new(identity.clone());
-    bucket.create(&LakePath::Identity, made.to_json()?.into())?;
-    // Made by us or by another run at the same moment: what counts is what is there.
-    let (file, _) = read_identity(store)?
-        .ok_or_else(|| Error::storage(format!("`{bucket}/{}` was written and is not there", LakePath::Identity)))?;
-    identity.check(&file.identity)?;
-    if file == made {
-        info!(lake = %file.lake, root = %bucket, "made a lake");
-    }
-    Ok(file)
+    test_writing(disk)?;
+    collect_dead_runs(disk)
 }
 
 fn existing(store: &Store) -> Result<LakeFile> {
-    let (file, _) = read_identity(store)?.ok_or_else(|| {
-        Error::config(format!("`{store}` is not a lake"))
-            .hint("name the folder or prefix that an export wrote to: it holds `_convlake/lake.json`")
-    })?;
-    Ok(file)
+    read_identity(store)?.map(|(file, _)| file).ok_or_else(|| no_lake(store))
 }
 
-/// What the lake is, and in a bucket the version of the object that says so.
-fn read_identity(store: &Store) -> Result<Option<(LakeFile, Option<Tag>)>> {
-    let found = match store {
-        Store::Disk(disk) => disk.read(&LakePath::Identity)?.map(|text| (text.into(), None)),
-        Store::Bucket(bucket) => bucket.read_tagged(&LakePath::Identity)?.map(|(text, tag)| (text, Some(tag))),
-    };
-    found.map(|(text, tag): (bytes::Bytes, _)| Ok((LakeFile::from_json(&text)?, tag))).transpose()
-}
-
-fn write_identity(disk: &Disk, file: &LakeFile) -> Result<()> {
-    disk.write(&LakePath::StagedIdentity, &file.to_json()?)?;
-    disk.rename(&LakePath::StagedIdentity, &LakePath::Identity)?;
-    disk.sync_folder(&LakePath::Control)
+/// There is no `lake.json`.
+fn no_lake(store: &Store) -> Error {
+    match store.list(&LakePath::Control) {
+        Ok(begun) if !begun.is_empty() => {
+            Error::config(format!("`{store}` is not a lake yet: no run has published anything to it"))
+                .hint("export to it again: the run that publishes its first day makes it a lake")
+        }
+        Ok(_) => Error::config(format!("`{store}` is not a lake"))
+            .hint("name the folder or prefix that an export wrote to: it holds `_convlake/lake.json`"),
+        Err(error) => error,
+    }
 }
 
 /// Finds a full or read-only disk before the first call to the source.
@@ -290,6 +246,10 @@ fn refuse_foreign(store: &Store) -> Result<()> {
     else {
         return Ok(());
     };
+    // The tables of a lake that another run has made meanwhile.
+    if read_identity(store)?.is_some() {
+        return Ok(());
+    }
     Err(Error::config(format!("`{store}` is not a lake and not empty: it holds `{foreign}`"))
         .hint("export to an empty folder or prefix, or to one that does not exist yet"))
 }
@@ -313,7 +273,7 @@ mod tests {
     use crate::lake::layout::{Month, RecordName};
     use crate::lake::ledger::Record;
     use crate::lake::local::FailPoint;
-    use crate::lake::testing::{at, day, identity, run_id, specs};
+    use crate::lake::testing::{at, bind, day, identity, run_id, specs};
 
     fn begin(lake: &Arc<Lake>, run: u128) -> Run {
         lake.begin(run_id(run), Dataset::Conversations, specs(1).into(), Clock::starting_at(at("2025-02-01T00:00:00Z")))
@@ -325,6 +285,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("new/lake");
         let made = Lake::open(root.as_path(), &identity()).unwrap();
+        let early = Lake::open_existing(root.as_path()).unwrap_err();
+        assert!(early.to_string().contains("is not a lake yet"), "{early}");
+        bind(&made).unwrap();
         assert_eq!(Lake::open(root.as_path(), &identity()).unwrap().id(), made.id());
         let read = Lake::open_existing(root.as_path()).unwrap();
         assert_eq!((read.id(), read.identity()), (made.id(), &identity()));
@@ -335,7 +298,7 @@ mod tests {
     fn another_identity_and_a_folder_with_other_things_are_refused_untouched() {
         let temp = tempfile::tempdir().unwrap();
         let other = Identity { source: "elsewhere".to_owned(), ..identity() };
-        Lake::open(temp.path().join("lake").as_path(), &identity()).unwrap();
+        bind(&Lake::open(temp.path().join("lake").as_path(), &identity()).unwrap()).unwrap();
         let refused = Lake::open(temp.path().join("lake").as_path(), &other).unwrap_err();
         assert_eq!(refused.kind(), Kind::Config);
         let refused = Lake::open(temp.path(), &identity()).unwrap_err();
@@ -343,33 +306,6 @@ mod tests {
         assert!(refused.to_string().contains("it holds `lake`"), "{refused}");
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
         assert_eq!(Lake::open_existing(temp.path()).unwrap_err().kind(), Kind::Config);
-    }
-
-    #[test]
-    fn the_organization_is_noted_once_and_then_has_to_be_the_same() {
-        let temp = tempfile::tempdir().unwrap();
-        let lake = Lake::open(temp.path(), &identity()).unwrap();
-        lake.identify("a").unwrap();
-        lake.identify("a").unwrap();
-        let again = Lake::open(temp.path(), &identity()).unwrap();
-        assert_eq!(again.identity().organization.as_deref(), Some("a"));
-        let refused = again.identify("b").unwrap_err();
-        assert_eq!(refused.kind(), Kind::Config);
-        assert!(refused.to_string().contains("\"a\"") && refused.to_string().contains("\"b\""), "{refused}");
-    }
-
-    #[test]
-    fn a_lake_that_was_hardly_begun_is_made() {
-        for operations in 0.. {
-            let temp = tempfile::tempdir().unwrap();
-            let root = temp.path().join("lake");
-            let done = Lake::open(Disk::new(&root, FailPoint::after(operations)), &identity()).is_ok();
-            Lake::open(root.as_path(), &identity()).unwrap();
-            if done {
-                assert!(operations > 5);
-                return;
-            }
-        }
     }
 
     #[cfg(unix)]
@@ -410,6 +346,7 @@ mod tests {
     fn the_anchor_only_moves_back() {
         let temp = tempfile::tempdir().unwrap();
         let lake = Lake::open(temp.path(), &identity()).unwrap();
+        bind(&lake).unwrap();
         let run = begin(&lake, 2);
         for (set, counts) in [("2025-03-05", "2025-03-05"), ("2025-02-20", "2025-02-20"), ("2025-04-01", "2025-02-20")]
         {
@@ -423,6 +360,7 @@ mod tests {
     fn only_days_that_the_lake_holds_are_marked_and_only_once() {
         let temp = tempfile::tempdir().unwrap();
         let lake = Lake::open(temp.path(), &identity()).unwrap();
+        bind(&lake).unwrap();
         let run = begin(&lake, 2);
         let receipt = crate::lake::testing::receipt("2025-01-01", "2025-01-02T00:00:00Z", 1);
         let json = Record { receipts: vec![receipt], ..Record::default() }.to_json().unwrap();

@@ -17,6 +17,7 @@ use super::day_rows::DayRows;
 use super::decide::{self, Shrink};
 use super::draft::Drafted;
 use super::encode::hex;
+use super::expire;
 use super::layout::{LakePath, RunId};
 use super::present::{Present, table_of_ids};
 use super::receipt::{Counts, Receipt, Shortage, VERSION, id_hash};
@@ -34,7 +35,7 @@ const TOGETHER_MAX: usize = 32;
 /// Everything the source said about one day.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The day. All of it was fetched, whatever part was asked for.
+    /// The day.
     pub day: Day,
     /// Its records, in any order of arrival; positions are unique.
     pub rows: DayRows,
@@ -42,6 +43,8 @@ pub struct Observation {
     pub drafted: Option<Arc<Drafted>>,
     /// The part that was asked for; what reaches beyond the day is ignored.
     pub asked: Interval,
+    /// What was fetched: all of the day, or a part that holds the one that was asked for.
+    pub fetched: Interval,
     /// How it was fetched.
     pub source: Source,
     /// Up to where the source promised to be complete; `None` when it promises nothing, and such a day never settles.
@@ -90,6 +93,8 @@ pub enum Outcome {
         /// The run that made it.
         by: RunId,
     },
+    /// The lake holds more of the day by now than was fetched: fetch all of it.
+    NeedsWhole,
     /// Conversations are gone: fetch the day again and publish both fetches together as `confirmed`.
     NeedsConfirmation {
         /// How many.
@@ -122,7 +127,7 @@ impl Run {
         let ended = observations.iter().zip(drafts).zip(outcomes).map(|((observation, drafted), outcome)| {
             let made = drafted.filter(|drafted| !observation.came_with(drafted));
             // A day in doubt comes again, with what it came with and a second fetch.
-            let is_done = !matches!(outcome, Ok(Outcome::NeedsConfirmation { .. }));
+            let is_done = !matches!(outcome, Ok(Outcome::NeedsConfirmation { .. } | Outcome::NeedsWhole));
             let mut spent = made.iter().chain(observation.drafted.iter().filter(|_| is_done));
             let discarded = spent.try_for_each(|drafted| self.discard_draft(drafted));
             discarded.and(outcome).context(|| format!("day {}", observation.day))
@@ -154,7 +159,7 @@ impl Run {
         if let Some(winner) = present.winner() {
             if winner.is_expired() {
                 self.clear(observation.day, present)?;
-                return Ok(Step::End(Outcome::Kept { reason: decide::EXPIRED }));
+                return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
             }
             if winner.order() > (observation.observed_at, self.id) {
                 return Ok(Step::End(Outcome::Superseded { by: winner.run }));
@@ -170,6 +175,9 @@ impl Run {
             }
         }
         let covers = decide::hull(observation.day, &observation.asked, present.winner())?;
+        if !observation.fetched.covers(&covers) {
+            return Ok(Step::End(Outcome::NeedsWhole));
+        }
         let drafted = match drafted {
             Some(drafted) if drafted.holds(&covers, &present.forgotten, present.has_files()) => drafted,
             stale => {
@@ -257,6 +265,7 @@ impl Run {
         Receipt {
             version: VERSION,
             day,
+            era: 0,
             run: self.id,
             observed_at: observation.observed_at,
             recorded_at: self.clock.now(),

@@ -64,9 +64,34 @@ impl Quarantine {
     /// Adds records, each with its `origin`, and makes them durable, but for those that name a conversation that is to be
     /// forgotten, or whose file is named like one.
     ///
+    /// They can be read again as records of this lake, so the first of them makes it one.
+    ///
     /// # Errors
-    /// [`crate::error::Kind::Storage`] when they cannot be written.
+    /// [`crate::error::Kind::Storage`] when they cannot be written; [`crate::error::Kind::Config`] when another run has
+    /// made it another lake meanwhile.
     pub fn add<'o>(&self, origin: impl Fn(&BadRecord) -> Origin<'o>, records: &[BadRecord]) -> Result<()> {
+        let place = || LakePath::Quarantine(self.run, self.records.fetch_add(1, Ordering::Relaxed));
+        self.keep_records(origin, records, place)
+    }
+
+    /// Keeps what a slice brought that failed as a whole: like other records, or, where nothing was published yet, in the
+    /// place of a response. A first run that fails binds nobody, and its records are those of no lake.
+    ///
+    /// # Errors
+    /// Those of [`Quarantine::add`].
+    pub fn add_failed<'o>(&self, origin: impl Fn(&BadRecord) -> Origin<'o>, records: &[BadRecord]) -> Result<()> {
+        if self.lake.is_bound() {
+            return self.add(origin, records);
+        }
+        self.keep_records(origin, records, || self.next_response())
+    }
+
+    fn keep_records<'o>(
+        &self,
+        origin: impl Fn(&BadRecord) -> Origin<'o>,
+        records: &[BadRecord],
+        place: impl Fn() -> LakePath,
+    ) -> Result<()> {
         self.keep(|forgotten| {
             let mut lines = Vec::new();
             for record in records.iter().filter(|record| !forgotten.mentioned_in(&record.raw)) {
@@ -78,10 +103,13 @@ impl Quarantine {
                     .map_err(|e| Error::bug("cannot write a line of quarantine").source(e))?;
                 lines.push(b'\n');
             }
-            let place = || LakePath::Quarantine(self.run, self.records.fetch_add(1, Ordering::Relaxed));
             Ok((!lines.is_empty()).then(|| (place(), lines)))
         })
         .map(drop)
+    }
+
+    fn next_response(&self) -> LakePath {
+        LakePath::Refused(self.run, self.refused.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Keeps a whole response that was refused, and says where; not one that names a conversation to be forgotten.
@@ -89,10 +117,7 @@ impl Quarantine {
     /// # Errors
     /// [`crate::error::Kind::Storage`] when it cannot be written.
     pub fn keep_response(&self, body: &[u8]) -> Result<Option<LakePath>> {
-        self.keep(|forgotten| {
-            let place = || LakePath::Refused(self.run, self.refused.fetch_add(1, Ordering::Relaxed));
-            Ok((!forgotten.mentioned_in(body)).then(|| (place(), body.to_vec())))
-        })
+        self.keep(|forgotten| Ok((!forgotten.mentioned_in(body)).then(|| (self.next_response(), body.to_vec()))))
     }
 
     /// Puts `lines` in the place of a file that was kept, which may be of another run.
@@ -109,6 +134,9 @@ impl Quarantine {
         loop {
             let forgotten = self.lake.forgotten()?;
             let Some((place, bytes)) = make(&forgotten)? else { return Ok(None) };
+            if matches!(place, LakePath::Quarantine(..)) && !self.lake.is_bound() {
+                self.lake.bind(&self.lake.committing()?)?;
+            }
             self.lake.store.write(self.run, &place, bytes)?;
             if self.lake.forgotten()? == forgotten {
                 return Ok(Some(place));

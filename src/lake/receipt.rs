@@ -26,7 +26,7 @@ pub enum State {
     Dirty,
     /// No conversation, and no file.
     Empty,
-    /// Removed on purpose when its time was over; no file.
+    /// Removed on purpose when its time was over, until that is taken back; no file.
     Expired,
 }
 
@@ -120,6 +120,9 @@ pub struct Receipt {
     pub version: u32,
     /// The day.
     pub day: Day,
+    /// How often the day had come back from expiry by then: what was said of it before that is void.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub era: u32,
     /// The run that wrote it.
     pub run: RunId,
     /// When the source was asked: of two receipts the later observation wins.
@@ -194,11 +197,36 @@ impl Receipt {
     }
 }
 
-/// A day that was seen to have changed at the source. It counts while it is later than the day's receipt.
+/// A day of which the expiry was taken back: whatever was said of it in an earlier era does not count any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The day.
+    pub day: Day,
+    /// The era that begins with it.
+    pub era: u32,
+    /// When it was taken back.
+    pub restored_at: Timestamp,
+    /// The run that did.
+    pub run: RunId,
+    /// What a later version adds.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(era: &u32) -> bool {
+    *era == 0
+}
+
+/// A day that was seen to have changed at the source. It counts while it is later than the day's receipt, and
+/// of the same era.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirtyMark {
     /// The day.
     pub day: Day,
+    /// The era of the receipt that it is about.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub era: u32,
     /// When the change was seen.
     pub seen_at: Timestamp,
     /// The run that saw it.

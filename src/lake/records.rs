@@ -50,6 +50,16 @@ impl Records {
         Ok(all)
     }
 
+    /// All that is recorded about `days` by now, and about others of their months.
+    pub fn about(&self, days: impl Iterator<Item = Day>) -> Result<Ledger> {
+        let months: BTreeSet<Month> = days.map(Month::of).collect();
+        let mut all = Ledger::default();
+        for month in months {
+            all.merge(self.month(month, |ledger| ledger.clone())?);
+        }
+        Ok(all)
+    }
+
     /// What is recorded about `day` by now.
     pub fn day(&self, day: Day) -> Result<DayEntry> {
         self.month(Month::of(day), |ledger| ledger.day(day).cloned().unwrap_or_default())
@@ -169,6 +179,7 @@ fn understand(month: Month, place: &LakePath, bytes: &[u8]) -> (Record, bool) {
     record.receipts.retain(|r| Month::of(r.day) == month);
     record.dirty.retain(|m| Month::of(m.day) == month);
     record.anchors.retain(|a| Month::of(a.day) == month);
+    record.restored.retain(|r| Month::of(r.day) == month);
     let misplaced = entries - record.entries();
     if unknown.entries + misplaced > 0 {
         warn!(record = %place, unreadable = unknown.entries, misplaced, "ignored entries of a ledger record");

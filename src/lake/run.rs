@@ -1,6 +1,6 @@
 //! A run: what one command writes to a lake, from its beginning to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -111,23 +111,24 @@ impl Run {
     pub fn mark_dirty(&self, active: impl IntoIterator<Item = (Day, Timestamp)>, seen_at: Timestamp) -> Result<usize> {
         // Two slices may see the same days change at the same moment: the second finds them marked.
         let _committing = self.lake.committing()?;
-        let mut held = BTreeSet::new();
+        let mut held = BTreeMap::new();
         for (day, activity) in active {
             let entry = self.records().day(day)?;
             let is_news = |r: Receipt| r.observed_at < seen_at && r.knows_until() - CLOCKS_APART < activity;
+            let era = entry.era();
             if !entry.is_dirty() && entry.receipt.is_some_and(is_news) {
-                held.insert(day);
+                held.insert(day, era);
             }
         }
         self.mark(&held, seen_at)?;
         Ok(held.len())
     }
 
-    /// Records a mark for each of `days`, whatever is known of them.
-    pub(super) fn mark(&self, days: &BTreeSet<Day>, seen_at: Timestamp) -> Result<()> {
+    /// Records a mark for each of `days`, with its era, whatever is known of them.
+    pub(super) fn mark(&self, days: &BTreeMap<Day, u32>, seen_at: Timestamp) -> Result<()> {
         let mut months: BTreeMap<Month, Vec<DirtyMark>> = BTreeMap::new();
-        for day in days.iter().copied() {
-            let mark = DirtyMark { day, seen_at, run: self.id, other: Map::new() };
+        for (&day, &era) in days {
+            let mark = DirtyMark { day, era, seen_at, run: self.id, other: Map::new() };
             months.entry(Month::of(day)).or_default().push(mark);
         }
         for (month, dirty) in months {
@@ -138,15 +139,13 @@ impl Run {
         Ok(())
     }
 
-    /// Records that `sync` keeps the lake's days from `day` on.
+    /// Records that `sync` keeps the lake's days from `day` on; in a lake that nothing was published to, with the first
+    /// day that is.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when it cannot be written.
     pub fn set_anchor(&self, day: Day) -> Result<()> {
-        let anchor = Anchor { day, set_at: self.clock.now(), run: self.id, other: Map::new() };
-        let json = Record { anchors: vec![anchor], ..Record::default() }.to_json()?;
-        let name = RecordName::anchor(day, self.id, xxhash_rust::xxh3::xxh3_128(&json));
-        self.records().append(self.id, Month::of(day), name, json)
+        self.lake.note_anchor(Anchor { day, set_at: self.clock.now(), run: self.id, other: Map::new() })
     }
 }
 

@@ -57,6 +57,7 @@ impl Run {
         let receipt = Receipt {
             version: VERSION,
             day,
+            era: 0,
             run: self.id,
             observed_at,
             recorded_at: self.clock.now(),

@@ -19,8 +19,10 @@ use super::assemble::{Assembled, SortedTable, TableSpec};
 use super::day_rows::DayRows;
 use super::forgotten::Forgotten;
 use super::layout::TableName;
+use super::open::Lake;
 use super::receipt::{Counts, FileEntry, Receipt, State, VERSION};
 use super::versions::Rule;
+use crate::error::Result;
 use crate::flatten::batch::{DayBatch, Position, RecordKey, TableRows};
 use crate::flatten::rows::Rows;
 use crate::plan::Source;
@@ -32,6 +34,11 @@ pub(crate) fn day(text: &str) -> Day {
 
 pub(crate) fn at(text: &str) -> Timestamp {
     parse_timestamp(text).unwrap()
+}
+
+/// Makes the lake, as the first thing does that stays in it.
+pub(crate) fn bind(lake: &Lake) -> Result<()> {
+    lake.bind(&lake.committing()?)
 }
 
 /// The rows of an encoded file.
@@ -62,6 +69,7 @@ pub(crate) fn receipt(date: &str, observed_at: &str, run: u128) -> Receipt {
     Receipt {
         version: VERSION,
         day: day(date),
+        era: 0,
         run: Uuid::from_u128(run).into(),
         observed_at: at(observed_at),
         recorded_at: at(observed_at),

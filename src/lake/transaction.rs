@@ -3,6 +3,8 @@
 //! ```text
 //! look ─▶ prepare ─▶ look again ─▶ swap in, children first ─▶ receipt
 //! ```
+//! Before the first file of the first day, the lake is made what the run takes it for (`binding`).
+//!
 //! Until the receipt is durable the day is what it was, or *not committed*: a file that is not its receipt's is
 //! treated as absent and written again by the next run. That is the whole of recovery.
 //!
@@ -138,6 +140,7 @@ impl Run {
 
 /// The receipt that follows what is `present`.
 fn following(present: &Present, mut receipt: Receipt) -> Receipt {
+    receipt.era = present.entry.era();
     if let Some(earlier) = present.winner().filter(|winner| winner.order() == receipt.order()) {
         // The same run says the same day once more, perhaps within the clock's grain: the later word counts.
         receipt.recorded_at = receipt.recorded_at.max(earlier.recorded_at + TimeDelta::microseconds(1));

@@ -34,6 +34,12 @@ impl Protocol {
         matches!(self, Protocol::Jobs)
     }
 
+    /// Whether it can be asked for a part of a day. The real API's ways take the whole of each day that they are asked for a
+    /// part of.
+    pub const fn brings_parts(self) -> bool {
+        matches!(self, Protocol::Cursor | Protocol::Page)
+    }
+
     /// Records asked for in one call when nothing else is said.
     pub const fn page_size(self) -> u32 {
         match self {

@@ -26,6 +26,8 @@ pub struct Window {
     pub index: usize,
     /// Midnight to midnight.
     pub interval: Interval,
+    /// From the first instant in it that is asked for to the last one.
+    pub asked: Interval,
     /// Which conversations are asked for.
     pub matching: Matching,
 }
@@ -35,7 +37,8 @@ pub struct Window {
 pub struct Slice {
     /// The window it belongs to.
     pub window: usize,
-    /// Midnight to midnight, unless the API made us bisect below a day.
+    /// Midnight to midnight, unless parts of days are asked for and the protocol brings them, or the API made us bisect below
+    /// a day.
     pub interval: Interval,
     /// How it is asked for.
     pub protocol: Protocol,
@@ -84,7 +87,13 @@ impl fmt::Display for Slice {
 /// The windows of a request: its days, cut into pieces of at most [`WINDOW_DAYS_MAX`] without a gap inside.
 pub fn windows(asked: &Asked, matching: Matching) -> Vec<Window> {
     let pieces = asked.stretches().into_iter().flat_map(|stretch| cut(stretch, WINDOW_DAYS_MAX));
-    pieces.enumerate().map(|(index, interval)| Window { index, interval, matching }).collect()
+    let window = |(index, interval): (usize, Interval)| {
+        let part = |day| asked.part(day).copied();
+        let (first, last) = (part(Day::of(interval.from())), interval.days().last().and_then(part));
+        let ends = first.zip(last).map_or(interval, |(first, last)| first.hull(&last));
+        Window { index, interval, asked: ends, matching }
+    };
+    pieces.enumerate().map(window).collect()
 }
 
 impl Window {
@@ -93,7 +102,7 @@ impl Window {
     pub fn parts(&self, choice: ProtocolChoice, availability: Option<Timestamp>) -> Vec<(Interval, Protocol)> {
         let whole = self.interval;
         if let ProtocolChoice::One(protocol) = choice {
-            return vec![(whole, protocol)];
+            return vec![(if protocol.brings_parts() { self.asked } else { whole }, protocol)];
         }
         let promised = availability.map_or(whole.from(), |at| Day::of(at).start());
         let border = promised.clamp(whole.from(), whole.to());
@@ -107,11 +116,11 @@ impl Window {
         cut(part, policy.days(protocol)).map(|interval| self.slice(interval, protocol)).collect()
     }
 
-    /// The slice of `part` of this window that starts with the day `from`, as long as the policy allows; `None`
-    /// behind its end.
-    pub fn starting(&self, part: Interval, from: Day, protocol: Protocol, policy: &SlicePolicy) -> Option<Slice> {
-        let to = part.to().min(from.plus(policy.days(protocol)).start());
-        let interval = Interval::new(from.start().max(part.from()), to).ok()?;
+    /// The slice of `part` of this window that starts at `from`, as many days long as the policy allows; `None` behind its
+    /// end.
+    pub fn starting(&self, part: Interval, from: Timestamp, protocol: Protocol, policy: &SlicePolicy) -> Option<Slice> {
+        let to = part.to().min(Day::of(from).plus(policy.days(protocol)).start());
+        let interval = Interval::new(from.max(part.from()), to).ok()?;
         Some(self.slice(interval, protocol))
     }
 
@@ -186,6 +195,29 @@ mod tests {
                     prop_assert_eq!(at, window.interval.to());
                 }
                 prop_assert_eq!(at, request.whole_days().to());
+            }
+        }
+
+        #[test]
+        fn parts_of_days_are_asked_for_where_the_protocol_brings_them(from_min in 0i64..4_000, length_min in 1i64..100_000) {
+            let from = parse_timestamp("2025-01-01T00:00:00Z").unwrap() + TimeDelta::minutes(from_min);
+            let range = Interval::new(from, from + TimeDelta::minutes(length_min)).unwrap();
+            let policy = SlicePolicy::default();
+            for protocol in [Protocol::Query, Protocol::Jobs, Protocol::Cursor, Protocol::Page] {
+                let wanted = if protocol.brings_parts() { range } else { range.whole_days() };
+                let mut at = wanted.from();
+                for window in of(range) {
+                    let parts = window.parts(ProtocolChoice::One(protocol), None);
+                    prop_assert_eq!(parts.len(), 1);
+                    let mut slices = Vec::new();
+                    while let Some(slice) = window.starting(parts[0].0, at, protocol, &policy) {
+                        at = slice.interval.to();
+                        slices.push(slice);
+                    }
+                    prop_assert_eq!(slices.last().map(|slice| slice.interval.to()), Some(parts[0].0.to()));
+                    prop_assert_eq!(slices.first().map(|slice| slice.interval.from()), Some(parts[0].0.from()));
+                }
+                prop_assert_eq!(at, wanted.to());
             }
         }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::{AuthStyle, CursorIn, RangeEnd};
+
 /// How a 429 of the rate limit says when to come back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetryHint {
@@ -12,6 +14,8 @@ pub enum RetryHint {
     Date,
     /// No `Retry-After`.
     Absent,
+    /// Not a word: no `Retry-After`, and no `inin-ratelimit-*` on any answer.
+    Silent,
 }
 
 /// The limits and habits of the simulated API.
@@ -21,6 +25,8 @@ pub struct Rules {
     pub latency: Duration,
     /// Life of a token: the `expires_in` of the token endpoint.
     pub token_lifetime: Duration,
+    /// Where the login looks for the credentials.
+    pub login: AuthStyle,
     /// Tokens that are valid at once; one more ends the oldest.
     pub tokens_max: usize,
     /// Calls a token may make in a fixed window of 60 seconds; unlimited when absent.
@@ -43,6 +49,10 @@ pub struct Rules {
     pub cursor_days_max: i64,
     /// Page size of the cursor dialect when the request names none.
     pub cursor_page_size: u64,
+    /// Where the cursor dialect looks for its cursor.
+    pub cursor_in: CursorIn,
+    /// What the end of a range means in either tutorial dialect.
+    pub range_end: RangeEnd,
     /// Largest page of either tutorial dialect.
     pub page_size_max: u64,
     /// Largest page of a list of entities.
@@ -72,6 +82,7 @@ impl Default for Rules {
         Rules {
             latency: Duration::from_millis(20),
             token_lifetime: 24 * HOUR,
+            login: AuthStyle::Either,
             tokens_max: 10,
             rate_limit: Some(300),
             retry_hint: RetryHint::Seconds,
@@ -83,6 +94,8 @@ impl Default for Rules {
             end_touches_day: false,
             cursor_days_max: 30,
             cursor_page_size: 100,
+            cursor_in: CursorIn::Both,
+            range_end: RangeEnd::Inclusive,
             page_size_max: 1_000,
             list_page_size_max: 500,
             job_days_max: 31,

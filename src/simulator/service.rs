@@ -237,10 +237,14 @@ impl Service {
         };
         let Some(allowed) = self.rules.rate_limit else { return Ok(Vec::new()) };
         let (count, reset) = token.count(now);
-        let headers = [("allowed", u64::from(allowed)), ("count", count.into()), ("reset", reset)]
-            .map(|(name, value)| (format!("inin-ratelimit-{name}"), value.to_string()));
+        let mut headers: Vec<_> = [("allowed", u64::from(allowed)), ("count", count.into()), ("reset", reset)]
+            .map(|(name, value)| (format!("inin-ratelimit-{name}"), value.to_string()))
+            .into();
+        if self.rules.retry_hint == RetryHint::Silent {
+            headers.clear();
+        }
         if count <= allowed {
-            return Ok(headers.into());
+            return Ok(headers);
         }
         let mut answer = Answer::too_many(reset);
         answer.headers.extend(headers);
@@ -250,7 +254,7 @@ impl Service {
                 let then = after(now, Duration::from_secs(reset));
                 answer.header("retry-after", httpdate::fmt_http_date(then.into()))
             }
-            RetryHint::Absent => answer,
+            RetryHint::Absent | RetryHint::Silent => answer,
         })
     }
 

@@ -11,6 +11,7 @@ use super::catalog::lock;
 use super::service::Service;
 use super::state::Token;
 use super::world::{Dice, Stream};
+use crate::api::AuthStyle;
 use crate::api::transport::Request;
 use crate::time::Timestamp;
 
@@ -21,7 +22,12 @@ pub(crate) fn issue(service: &Service, request: &Request, now: Timestamp) -> Ans
     if field("grant_type").as_deref() != Some("client_credentials") {
         return refuse("unsupported_grant_type", "the grant type is not supported");
     }
-    let given = basic(request).or_else(|| Some((field("client_id")?, field("client_secret")?)));
+    let in_form = || Some((field("client_id")?, field("client_secret")?));
+    let given = match service.rules.login {
+        AuthStyle::Basic => basic(request),
+        AuthStyle::Body => in_form(),
+        AuthStyle::Either => basic(request).or_else(in_form),
+    };
     if given.as_ref().map(|(id, secret)| (id, secret)) != Some((&service.client_id, &service.client_secret)) {
         return refuse("invalid_client", "client not found or invalid client secret");
     }

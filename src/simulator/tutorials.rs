@@ -13,8 +13,10 @@ use super::answer::{Answer, Page, Records};
 use super::call::Call;
 use super::catalog::{Matching, Selection};
 use super::filter::Filter;
+use super::rules::Rules;
 use super::service::{Service, positive};
 use super::world::{Conversation, DAY, Millis, cursor_record, knows_duration, knows_rate, page_record};
+use crate::api::{CursorIn, RangeEnd};
 use crate::time::{Timestamp, parse_timestamp};
 
 const GRANULARITIES: [&str; 4] = ["hour", "day", "week", "month"];
@@ -45,15 +47,16 @@ impl Cursor {
     }
 }
 
-/// The cursor that a request carries, in its body or in its URL.
-fn cursor_text(call: &Call) -> Option<&str> {
-    let body = call.body.get("pageCursor").and_then(Value::as_str);
-    body.or_else(|| call.parameters.get("pageCursor").map(String::as_str)).filter(|text| !text.is_empty())
+/// The cursor that a request carries where it is looked for. An empty one is none.
+fn cursor_text(call: &Call, place: CursorIn) -> Option<&str> {
+    let body = call.body.get("pageCursor").and_then(Value::as_str).filter(|_| place.in_body());
+    let url = call.parameters.get("pageCursor").map(String::as_str).filter(|_| place.in_query());
+    body.or(url).filter(|text| !text.is_empty())
 }
 
 /// The number of the page that is asked for, for faults.
 pub(crate) fn cursor_page_number(call: &Call) -> Option<u64> {
-    cursor_text(call).map_or(Some(1), |text| Cursor::read(text).map(|cursor| cursor.page))
+    cursor_text(call, CursorIn::Both).map_or(Some(1), |text| Cursor::read(text).map(|cursor| cursor.page))
 }
 
 /// The number of the page that is asked for, for faults.
@@ -64,7 +67,7 @@ pub(crate) fn page_number(call: &Call) -> Option<u64> {
 /// The first tutorial.
 pub(crate) fn cursor(service: &Service, call: &Call, now: Timestamp) -> Result<Answer, Answer> {
     let (body, rules) = (&call.body, &service.rules);
-    let (from, to) = (instant(body, "startTime")?, last_instant(body, "endTime")?);
+    let (from, to) = (instant(body, "startTime")?, last_instant(body, "endTime", rules)?);
     // An end that is written as the next midnight is inclusive, and still no more than the limit.
     if from > to || to.0 - from.0 > rules.cursor_days_max * DAY + 1_000 {
         let message = format!("Invalid Time Range: the range must not exceed {} days", rules.cursor_days_max);
@@ -83,7 +86,7 @@ pub(crate) fn cursor(service: &Service, call: &Call, now: Timestamp) -> Result<A
     let size = size(body, "pageSize", rules.cursor_page_size, rules.page_size_max)?;
     let query = xxh3_64(format!("{from:?}{to:?}{size}{}", filter.key).as_bytes());
     let refused = || Answer::invalid("pageCursor", "pageCursor is not a cursor of this query");
-    let at = match cursor_text(call) {
+    let at = match cursor_text(call, rules.cursor_in) {
         None => Cursor { page: 1, as_of: Millis::of(now).0, query },
         Some(text) => {
             Cursor::read(text).filter(|cursor| cursor.query == query && cursor.page > 0).ok_or_else(refused)?
@@ -112,7 +115,7 @@ pub(crate) fn cursor(service: &Service, call: &Call, now: Timestamp) -> Result<A
 /// The second tutorial.
 pub(crate) fn page(service: &Service, call: &Call, now: Timestamp) -> Result<Answer, Answer> {
     let body = &call.body;
-    let (from, to) = (instant(body, "dateFrom")?, last_instant(body, "dateTo")?);
+    let (from, to) = (instant(body, "dateFrom")?, last_instant(body, "dateTo", &service.rules)?);
     if from > to {
         return Err(Answer::invalid("dateTo", "dateTo must not be before dateFrom"));
     }
@@ -161,9 +164,12 @@ fn instant(body: &Value, name: &str) -> Result<Millis, Answer> {
     at.map(Millis::of).ok_or_else(|| Answer::invalid(name, &format!("{name} must be an ISO 8601 date and time")))
 }
 
-/// The last instant of an inclusive end: one that is written in whole seconds means the whole second.
-fn last_instant(body: &Value, name: &str) -> Result<Millis, Answer> {
+/// The last instant of a range: an inclusive end that is written in whole seconds means the whole second.
+fn last_instant(body: &Value, name: &str, rules: &Rules) -> Result<Millis, Answer> {
     let at = instant(body, name)?;
+    if rules.range_end == RangeEnd::Exclusive {
+        return Ok(at.plus(-1));
+    }
     let fraction = body.get(name).and_then(Value::as_str).is_some_and(|text| text.contains('.'));
     Ok(if fraction { at } else { at.plus(999) })
 }

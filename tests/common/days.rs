@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use convlake::error::Result;
 use convlake::flatten::batch::DayBatch;
+use convlake::flatten::schema::Columns;
 use convlake::flatten::{Catalog, Flattener};
 use convlake::lake::{
     Dataset, Family, Identity, Lake, Observation, Outcome, Run, RunId, Selection, Store, TableName, TableSpec,
@@ -33,6 +34,7 @@ impl Tables {
         }
         let names: Option<Vec<String>> = names.map(|names| names.iter().map(ToString::to_string).collect());
         let catalog = Catalog::builtin().expect("schemas").select(names.as_deref(), &[]).expect("tables");
+        let catalog = catalog.with(Columns::Details);
         let specs = catalog.tables().iter().zip(catalog.schemas()).map(|(table, schema)| TableSpec {
             name: TableName::new(&table.name).expect("a name"),
             schema: Arc::clone(schema),
@@ -55,6 +57,7 @@ impl Tables {
             rows: page.days.into(),
             drafted: None,
             asked: day.interval(),
+            fetched: day.interval(),
             source: Source::Query,
             availability: None,
             observed_at,
@@ -71,9 +74,14 @@ impl Tables {
 
     /// A run that is about to write to the lake in `store`, which is made if there is none.
     pub(crate) fn begin(&self, store: impl Into<Store>, run: u128, now: Timestamp) -> Result<Run> {
+        self.begin_of("localhost", store, run, now)
+    }
+
+    /// The same of another source.
+    pub(crate) fn begin_of(&self, source: &str, store: impl Into<Store>, run: u128, now: Timestamp) -> Result<Run> {
         let identity = Identity {
             family: Family::Genesys,
-            source: "localhost".to_owned(),
+            source: source.to_owned(),
             organization: None,
             selection: Selection::default(),
         };

@@ -27,10 +27,19 @@ impl Oracle {
     /// Expands the records in `raw`, one a line, that start in `[from, to)`, into a file beside it: a DuckDB database
     /// with one table for each of the lake's.
     pub(crate) fn expand(raw: &Path, from: &str, to: &str) -> Oracle {
-        let database = raw.with_extension(format!("{from}-{to}.duckdb"));
+        Oracle::expand_into("details", raw, from, to)
+    }
+
+    /// The same with the columns of a lake of the tutorials' records.
+    pub(crate) fn expand_tutorials(raw: &Path, from: &str, to: &str) -> Oracle {
+        Oracle::expand_into("tutorials", raw, from, to)
+    }
+
+    fn expand_into(columns: &str, raw: &Path, from: &str, to: &str) -> Oracle {
+        let database = raw.with_extension(format!("{columns}-{from}-{to}.duckdb"));
         let mut script = parts::script("oracle/compare.py");
         script.arg("expand").arg(raw).args([from, to].map(|date| format!("{date}T00:00:00Z")));
-        succeed(script.arg(&database));
+        succeed(script.arg(&database).arg(columns));
         Oracle { database }
     }
 

@@ -15,6 +15,7 @@ use convlake::error::Error;
 use convlake::export::{self, Means, Outlook, Report, Request, Settings, SyncRequest};
 use convlake::flatten::Flattener;
 use convlake::flatten::catalog::Catalog;
+use convlake::flatten::schema::Columns;
 use convlake::lake::Lake;
 use convlake::lake::identity::{Family, Identity, Selection};
 use convlake::plan::due::LOOKBACK;
@@ -207,12 +208,8 @@ impl Org {
         };
         let identity =
             Identity { family, source: "localhost".to_owned(), organization: None, selection: Selection::default() };
-        Means {
-            lake: Lake::open(lake, &identity).expect("a lake"),
-            flattener: flattener(tables),
-            clock: self.clock,
-            watch: Arc::new(|_| ()),
-        }
+        let lake = Lake::open(lake, &identity).expect("a lake");
+        Means { flattener: flattener(tables, lake.columns()), lake, clock: self.clock, watch: Arc::new(|_| ()) }
     }
 
     /// Calls the source by hand, with a token of its own.
@@ -401,10 +398,10 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn flattener(tables: Option<&[&str]>) -> Flattener {
+fn flattener(tables: Option<&[&str]>, columns: Columns) -> Flattener {
     let tables: Option<Vec<String>> = tables.map(|names| names.iter().map(ToString::to_string).collect());
     let catalog = Catalog::builtin().expect("schemas").select(tables.as_deref(), &[]).expect("tables");
-    Flattener::new(Arc::new(catalog)).expect("a flattener")
+    Flattener::new(Arc::new(catalog.with(columns))).expect("a flattener")
 }
 
 /// A timestamp; a date is its midnight.

@@ -12,9 +12,10 @@ use serde_json::Value;
 /// Content hashes by day and table: equal for equal rows, whichever run wrote them.
 pub(crate) type Contents = BTreeMap<Day, BTreeMap<String, String>>;
 
-/// All that is recorded.
+/// All that is recorded: nothing where nothing was published yet.
 pub(crate) fn ledger(lake: &Path) -> Ledger {
-    Lake::open_existing(lake).expect("a lake").ledger().expect("a ledger")
+    let found = Lake::find(lake).expect("a lake or none");
+    found.map_or_else(Ledger::default, |lake| lake.ledger().expect("a ledger"))
 }
 
 /// The content of every file that a receipt names.

@@ -69,9 +69,10 @@ pub(crate) async fn export_watched(
     let selection = Selection { tables: tables.map(<[_]>::to_vec), ..Selection::default() };
     let identity = Identity { family, source: "localhost".to_owned(), organization: None, selection };
     let catalog = Catalog::builtin().expect("schemas").select(tables, &[]).expect("tables");
+    let lake = Lake::open(lake, &identity).expect("a lake");
     let means = Means {
-        lake: Lake::open(lake, &identity).expect("a lake"),
-        flattener: Flattener::new(Arc::new(catalog)).expect("a flattener"),
+        flattener: Flattener::new(Arc::new(catalog.with(lake.columns()))).expect("a flattener"),
+        lake,
         clock,
         watch,
     };

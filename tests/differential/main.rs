@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use convlake::api::envelope::Envelope;
 use convlake::flatten::batch::{FlatPage, PageRead, Position};
-use convlake::flatten::{Catalog, Flattener, List, Sheet};
+use convlake::flatten::schema::Columns;
+use convlake::flatten::{Catalog, Flattener, List, Oddities, Sheet};
 use convlake::time::Day;
 
 use dice::Dice;
@@ -70,7 +71,7 @@ impl Pair {
             let read = self.read(&mut sheet, page, records);
             assert_eq!((read.records, read.unwanted.len()), (records.len() as u64, 0));
             all.bad.extend(read.bad);
-            read.unknown.into_iter().for_each(|(path, count)| *all.unknown.entry(path).or_default() += count);
+            all.oddities.add(&read.oddities);
         }
         all.days = self.fast.cut(sheet).unwrap();
         let keys = all.days.iter_mut().flat_map(|day| &mut day.keys).map(|key| &mut key.position);
@@ -102,7 +103,7 @@ fn difference(fast: &FlatPage, plain: &FlatPage) -> Option<String> {
         (fast != plain).then(|| format!("{what}\n fast: {fast}\nplain: {plain}"))
     };
     let days = |page: &FlatPage| page.days.iter().map(|day| (day.day, day.keys.clone())).collect::<Vec<_>>();
-    differs("unknown", &fast.unknown, &plain.unknown)
+    differs("oddities", &fast.oddities, &plain.oddities)
         .or_else(|| differs("bad", &fast.bad, &plain.bad))
         .or_else(|| differs("days", &days(fast), &days(plain)))
         .or_else(|| {
@@ -134,6 +135,10 @@ fn pairs(dice: &mut Dice) -> Vec<Pair> {
         .flat_map(|table| table.columns.iter().filter(|c| !c.key).map(|c| format!("{}.{}", table.name, c.name)))
         .collect();
     let mut pairs = vec![Pair::new(&all, all.clone(), None)];
+    for columns in [Columns::Details, Columns::Early] {
+        let some = all.with(columns);
+        pairs.push(Pair::new(&some, some.clone(), None));
+    }
     for _ in 0..24 {
         let selected: Vec<String> = tables.iter().filter(|_| dice.one_in(3)).cloned().collect();
         let excluded = columns.iter().filter(|column| {
@@ -195,16 +200,16 @@ fn the_pages_have_good_and_bad_records_of_every_reason_and_values_in_every_colum
     let samples = records::samples();
     let all = Catalog::builtin().unwrap();
     let pair = Pair::new(&all, all.clone(), None);
-    let (mut reasons, mut unknown) = (std::collections::BTreeSet::new(), 0);
+    let (mut reasons, mut odd) = (std::collections::BTreeSet::new(), Oddities::default());
     let mut filled: Vec<Vec<bool>> = all.tables().iter().map(|table| vec![false; table.columns.len()]).collect();
-    for _ in 0..2000 {
+    for _ in 0..2500 {
         let mut record = records::record(&all, &mut dice);
         if dice.one_in(2) {
             ruin::ruin(&mut record, &samples, &mut dice);
         }
         let page = pair.fast.flatten(0, 1, std::iter::once(Bytes::from(record))).unwrap();
         reasons.extend(page.bad.iter().map(|bad| bad.reason.name()));
-        unknown += page.unknown.len();
+        odd.add(&page.oddities);
         for day in &page.days {
             for (table, filled) in day.tables.iter().zip(&mut filled) {
                 for (column, filled) in table.rows.columns().iter().zip(filled) {
@@ -214,7 +219,9 @@ fn the_pages_have_good_and_bad_records_of_every_reason_and_values_in_every_colum
         }
     }
     assert_eq!(reasons.len(), 5, "{reasons:?}");
-    assert!(unknown > 1000, "{unknown}");
+    for (counts, least) in [(&odd.unknown, 1000), (&odd.wrong_type, 1000), (&odd.overflowed, 4), (&odd.replaced, 20)] {
+        assert!(counts.values().sum::<u64>() > least, "{counts:?}");
+    }
     let empty = all.tables().iter().zip(&filled).flat_map(|(table, filled)| {
         let columns = table.columns.iter().zip(filled).filter(|(_, filled)| !**filled);
         columns.map(move |(column, _)| format!("{}.{}", table.name, column.name))

@@ -14,7 +14,7 @@ enum Json {
     Array(Vec<Json>),
 }
 
-const ODD: [&str; 45] = [
+const ODD: [&str; 61] = [
     "null",
     "true",
     "false",
@@ -30,6 +30,17 @@ const ODD: [&str; 45] = [
     "1234567890123456789",
     "12345678901234567890123",
     "1.0",
+    "1200.0",
+    "-1.2e3",
+    "9223372036854775807.0",
+    "92233720368547758.08e2",
+    "120000000000000000000e-2",
+    "0.0e-7",
+    "\"cut \\ud83d\"",
+    "\"\\ude00\\ud83d\\ud83d\\ude00\"",
+    "[\"a\",\"\\udbff\"]",
+    "{\"a\\ud83d\":\"\\udfff\",\"b\":[\"\\ud83d\",{}]}",
+    "\"2025-01-02 03:04:05.678000+00:00\"",
     "0.5",
     "1e5",
     "1E5",
@@ -46,6 +57,11 @@ const ODD: [&str; 45] = [
     "[\"a\",7]",
     "[[{}]]",
     "{\"total\":5}",
+    "{\"count\":2,\"min\":1,\"max\":4,\"sum\":5.0,\"total\":null}",
+    "{\"total\":0.25,\"sum\":7}",
+    "[{\"metric\":\"handleDuration\",\"stats\":{\"sum\":7,\"count\":1}},{\"metric\":\"x\\ud83d\",\"qualifier\":null,\"stats\":{\"sum\":0.5}}]",
+    "[{\"metric\":\"x\",\"stats\":{}},{\"metric\":\"x\",\"stats\":{\"sum\":1}}]",
+    "[{\"metric\":\"x\",\"stats\":{\"total\":1e300},\"more\":1}]",
     "{\"total\":\"5\",\"a\":1}",
     "{\"a\":1,\"a\":{\"b\":[1,{}],\"b\":2}}",
     "{\"total\":1,\"to\\u0074al\":2,\"z\":null}",
@@ -98,10 +114,38 @@ pub(crate) fn record(catalog: &Catalog, dice: &mut Dice) -> Vec<u8> {
         own(&mut fields, "conversationStart", start);
     }
     finish(&mut fields, dice);
+    if dice.one_in(4) {
+        fields.iter_mut().for_each(|field| python(field, dice));
+    }
     let mut text = String::new();
     let spaced = dice.one_in(4);
     write(&Json::Object(fields), spaced, dice, &mut text);
     text.into_bytes()
+}
+
+/// Writes a field as Python's SDK would, mostly.
+fn python((name, value): &mut (String, Json), dice: &mut Dice) {
+    if !dice.one_in(20) {
+        let capital = |char: char| match char {
+            'A'..='Z' => format!("_{}", char.to_ascii_lowercase()),
+            char => char.to_string(),
+        };
+        *name = name.chars().map(capital).collect();
+    }
+    match value {
+        Json::Object(fields) => fields.iter_mut().for_each(|field| python(field, dice)),
+        Json::Array(items) => {
+            for item in items {
+                if let Json::Object(fields) = item {
+                    fields.iter_mut().for_each(|field| python(field, dice));
+                }
+            }
+        }
+        Json::Text(text) if text.starts_with("\"2025-01-0") && text.ends_with("Z\"") && !dice.one_in(6) => {
+            *text = text.replace('T', " ").replace('Z', "000+00:00");
+        }
+        Json::Text(_) => {}
+    }
 }
 
 fn timestamp(dice: &mut Dice) -> String {
@@ -133,9 +177,11 @@ fn fields(tables: &[Table], table: &Table, dice: &mut Dice) -> Vec<(String, Json
             .iter()
             .filter_map(|c| if let Source::Metric(name) = &c.source { Some(name.as_str()) } else { None })
             .collect();
-        let name = if dice.one_in(8) { "xNew" } else { dice.pick(&metrics) };
+        // Few names often, so that sums overflow.
+        let likely = if dice.one_in(16) { &metrics[..2] } else { &metrics };
+        let name = if dice.one_in(8) { "xNew" } else { dice.pick(likely) };
         put(&mut fields, "name", Json::Text(format!("\"{name}\"")));
-        let value = if dice.one_in(8) { i64::MAX } else { dice.below(9) as i64 };
+        let value = if dice.one_in(3) { i64::MAX } else { dice.below(9) as i64 };
         put(&mut fields, "value", Json::Text(value.to_string()));
     }
     if dice.one_in(6) {
@@ -144,6 +190,8 @@ fn fields(tables: &[Table], table: &Table, dice: &mut Dice) -> Vec<(String, Json
             "flow.brandNew",
             "metrics.fooDuration",
             "metrics.bar",
+            "metrics",
+            "mediaType",
             "9d7f",
             "a.b.c",
             "flow",
@@ -201,14 +249,16 @@ fn odd(dice: &mut Dice) -> Json {
 fn fitting(kind: ColumnType, dice: &mut Dice) -> String {
     match kind {
         ColumnType::Timestamp => timestamp(dice),
+        ColumnType::Int64 if dice.one_in(12) => format!("{}.0", dice.below(1000)),
         ColumnType::Int64 => (dice.any() as i64 >> dice.below(64)).to_string(),
         ColumnType::Double => format!("{}.{}", dice.below(100), dice.below(100)),
         ColumnType::Boolean => dice.one_in(2).to_string(),
+        ColumnType::String if dice.one_in(40) => "\"\\ud83d cut \\ud83d\"".to_owned(),
         ColumnType::String if dice.one_in(6) => "\"caf\u{e9} \\n \\\"q\\\" \\u00e4\"".to_owned(),
         ColumnType::String => format!("\"{:0width$x}\"", dice.any(), width = dice.below(40)),
         ColumnType::StringList => format!("[\"a\",null,\"{}\"]", dice.below(9)),
         ColumnType::Int64List => format!("[{},{}]", dice.below(9), dice.below(99)),
-        ColumnType::Int64Map => "{}".to_owned(),
+        ColumnType::Int64Map | ColumnType::DoubleMap | ColumnType::StringMap => "{}".to_owned(),
     }
 }
 

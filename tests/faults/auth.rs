@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convlake::api::Credentials;
+use convlake::api::{AuthStyle, Credentials};
 use convlake::simulator::{Endpoint, Rules, SimulatorSettings};
 use tokio::time::Instant;
 
@@ -60,6 +60,18 @@ async fn a_wrong_secret_ends_the_run_without_a_retry() {
         assert!(error.message.contains("invalid_client") && error.message.contains("localhost"), "{error:?}");
         assert!(error.hint.as_deref().unwrap().contains("check id and secret"), "{error:?}");
         assert!(!format!("{report:?}").contains(wrong));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_by_form_alone_is_found() {
+    let rules = Rules { login: AuthStyle::Body, ..Rules::default() };
+    for (auth, exit) in [(AuthStyle::Either, 0), (AuthStyle::Body, 0), (AuthStyle::Basic, 77)] {
+        let org = Org::new(SimulatorSettings { rules: rules.clone(), ..sound(20) }, NOW);
+        let mut ask = in_pages(&org, "page");
+        ask.api.auth = auth;
+        let report = org.run(ask).await;
+        assert_eq!(report.totals.exit, exit, "{auth:?}: {:?}", report.errors);
     }
 }
 

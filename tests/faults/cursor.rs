@@ -1,6 +1,7 @@
 //! The cursor protocol's `nextPageCursor`: repeated, in a circle, dead, empty, and pages without records.
 
-use convlake::simulator::SimulatorSettings;
+use convlake::api::{CursorIn, RangeEnd};
+use convlake::simulator::{Rules, SimulatorSettings};
 use serde_json::{Value, json};
 
 use crate::common::org::{Ids, Org, ids};
@@ -129,4 +130,65 @@ async fn refilled(which: &str) -> (Org, convlake::export::Report) {
     let report = org.export("cursor", FROM, TO).await;
     org.assert_complete(&report, FROM, TO);
     (org, report)
+}
+
+/// The cursor is in both places unless it is said, so that a source that reads either one leads on.
+#[tokio::test(start_paused = true)]
+async fn the_cursor_stands_where_the_source_reads_it() {
+    use CursorIn::{Body, Both, Query};
+    for (sends, reads, ends) in [
+        (None, Body, true),
+        (None, Query, true),
+        (Some(Both), Query, true),
+        (Some(Body), Body, true),
+        (Some(Query), Query, true),
+        // What is not read leads nowhere, and never to fewer conversations.
+        (Some(Body), Query, false),
+        (Some(Query), Body, false),
+    ] {
+        let rules = Rules { cursor_in: reads, ..Rules::default() };
+        let org = Org::new(SimulatorSettings { rules, ..sound(12) }, NOW);
+        let mut ask = in_pages(&org, "cursor");
+        ask.api.wanted.cursor_in = sends;
+        let report = org.run(ask).await;
+        if ends {
+            org.assert_complete(&report, FROM, TO);
+        } else {
+            assert_eq!((report.totals.exit, ids(&org.lake())), (65, Ids::new()), "{:?}", report.errors);
+        }
+        let pages = org.sent().iter().filter(|sent| sent.path.contains("details/query")).count();
+        let in_url = org.sent().iter().filter(|sent| sent.path.contains("?pageCursor=")).count();
+        let in_body = org.sent().iter().filter(|sent| sent.body["pageCursor"].is_string()).count();
+        let later = if ends { pages - 1 } else { in_url.max(in_body) };
+        assert_eq!((in_url > 0, in_body > 0), (sends != Some(Body), sends != Some(Query)), "{sends:?}");
+        assert!([0, later].contains(&in_url) && [0, later].contains(&in_body), "{sends:?}: {in_url} {in_body}");
+    }
+}
+
+/// Conversations start at the very midnights of the simulated world.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_sent_as_the_source_means_it_and_leaves_no_gap() {
+    use RangeEnd::{Exclusive, Inclusive};
+    for (protocol, key, sends, means, end) in [
+        ("cursor", "endTime", None, Inclusive, "2025-01-03T00:00:00.000Z"),
+        ("cursor", "endTime", None, Exclusive, "2025-01-03T00:00:00.000Z"),
+        ("cursor", "endTime", Some(Inclusive), Inclusive, "2025-01-02T23:59:59.999Z"),
+        ("page", "dateTo", Some(Inclusive), Inclusive, "2025-01-02T23:59:59.999Z"),
+        ("page", "dateTo", Some(Exclusive), Exclusive, "2025-01-03T00:00:00.000Z"),
+        ("page", "dateTo", Some(Exclusive), Inclusive, "2025-01-03T00:00:00.000Z"),
+    ] {
+        let rules = Rules { range_end: means, ..Rules::default() };
+        let org = Org::new(SimulatorSettings { rules, ..sound(12) }, NOW);
+        let mut ask = in_pages(&org, protocol);
+        ask.api.wanted.end = sends;
+        let report = org.run(ask).await;
+        org.assert_complete(&report, FROM, TO);
+        let sent = org.sent();
+        let ends: Vec<_> = sent.iter().filter_map(|sent| sent.body[key].as_str()).collect();
+        assert!(!ends.is_empty() && ends.iter().all(|sent| *sent == end), "{protocol}, {sends:?}: {ends:?}");
+        assert_eq!(
+            report.totals.out_of_window > 0,
+            sends != Some(Inclusive) && means == Inclusive && end.contains("00:00")
+        );
+    }
 }

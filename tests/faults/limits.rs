@@ -1,20 +1,21 @@
 //! Intervals that are too long, results that are too many, sizes and dates that cannot be.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
 use convlake::api::Filters;
 use convlake::api::transport::{Excerpt, Fault, Outlined, Request as HttpRequest, Response, Transport, TransportError};
+use convlake::export::Report;
 use convlake::plan::Protocol;
 use convlake::simulator::{Endpoint, Rules, Simulator, SimulatorSettings};
-use convlake::time::{Interval, Timestamp, parse_timestamp};
+use convlake::time::{Clock, Interval, Timestamp, parse_timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::common::convlake::Convlake;
-use crate::common::org::{Ids, Org, Sent, files, ids, range};
+use crate::common::org::{Ids, Org, Sent, directory, files, ids, range};
 use crate::common::through;
 use crate::{FROM, NOW, PROTOCOLS, TO, faulty, sound};
 
@@ -23,7 +24,11 @@ const WEEK_END: &str = "2025-01-08";
 
 /// What a request for data asks for; the tutorials' ends are inclusive in writing only.
 fn asked(sent: &Sent) -> Option<Interval> {
-    let text = |name: &str| sent.body[name].as_str();
+    asked_for(&sent.body)
+}
+
+fn asked_for(body: &Value) -> Option<Interval> {
+    let text = |name: &str| body[name].as_str();
     let (from, to) = text("interval")
         .and_then(|interval| interval.split_once('/'))
         .or_else(|| text("startTime").zip(text("endTime")))
@@ -299,5 +304,120 @@ async fn a_conversation_that_fits_into_no_answer_is_set_aside_by_reference_and_t
         let lines: Vec<Value> = kept.values().map(|line| serde_json::from_slice(line).unwrap()).collect();
         assert_eq!((lines.len(), lines[0]["reason"].as_str()), (1, Some("too_large")), "{lines:?}");
         assert_eq!(lines[0]["raw"].as_str().unwrap(), json!({"conversationId": id}).to_string());
+    }
+}
+
+/// A source whose refusals have a title and nothing else.
+struct Terse {
+    simulator: Simulator,
+    /// The body of a refusal with this title.
+    body: fn(title: &str) -> Value,
+    lengths: Mutex<Vec<TimeDelta>>,
+}
+
+impl Terse {
+    fn new(rules: Rules, body: fn(&str) -> Value) -> (Arc<Terse>, Clock) {
+        let clock = Clock::starting_at(parse_timestamp(NOW).unwrap());
+        (
+            Arc::new(Terse {
+                simulator: Simulator::new(with_rules(rules, 10), clock),
+                body,
+                lengths: Mutex::default(),
+            }),
+            clock,
+        )
+    }
+}
+
+impl Transport for Terse {
+    fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        self.lengths.lock().unwrap().extend(asked_for(&asked).map(|interval| interval.length()));
+        async move {
+            let mut answer = self.simulator.send(request).await?;
+            if answer.status() == 400 {
+                let title = if String::from_utf8_lossy(answer.body()).contains("PageSize") {
+                    "Invalid PageSize"
+                } else {
+                    "Invalid Time Range"
+                };
+                *answer.body_mut() = (self.body)(title).to_string().into();
+            }
+            Ok(answer)
+        }
+        .boxed()
+    }
+}
+
+const TITLES: [fn(&str) -> Value; 4] = [
+    |title| json!({"message": title, "code": "bad.request", "status": 400}),
+    |title| json!({"error": title}),
+    |title| json!({"code": title.to_lowercase().replace(' ', ".")}),
+    |title| json!({"error": "Bad Request", "message": format!("400 Bad Request - {title}")}),
+];
+
+/// Sixty days by `protocol` from a terse source, one slice at a time.
+async fn from_terse(protocol: Protocol, terse: &Arc<Terse>, clock: Clock) -> Report {
+    let (lake, transport) = (directory(), Arc::<Terse>::clone(terse) as Arc<dyn Transport>);
+    let (asked, tables) = (range("2025-01-01", "2025-03-02"), ["conversations".to_owned()]);
+    let source = (through::settings(&terse.simulator), transport);
+    let report = through::export(source, protocol, asked, lake.path(), Some(&tables), clock).await;
+    if report.totals.exit == 0 {
+        assert_eq!(report.totals.conversations, 60 * 10, "{protocol}");
+    }
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_time_range_is_halved_until_it_is_served_and_what_was_served_is_remembered() {
+    for body in TITLES {
+        for (protocol, days) in [(Protocol::Query, 3), (Protocol::Jobs, 3), (Protocol::Cursor, 7)] {
+            let rules = Rules { query_days_max: 3, job_days_max: 3, cursor_days_max: 7, ..Rules::default() };
+            let (terse, clock) = Terse::new(rules, body);
+            let report = from_terse(protocol, &terse, clock).await;
+            assert_eq!(report.totals.exit, 0, "{protocol}: {:?}", report.errors);
+            // Slices that begin at the same time each find out.
+            let refused = terse.simulator.counts().with(400);
+            assert!((1..=12).contains(&refused), "{protocol}: {refused}");
+            let lengths = terse.lengths.lock().unwrap();
+            let last = lengths.last().unwrap();
+            assert!(*last <= TimeDelta::days(days) && *last >= TimeDelta::days(1), "{protocol}: {last}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_page_size_is_halved_until_it_is_served_and_remembered() {
+    for body in TITLES {
+        for protocol in [Protocol::Cursor, Protocol::Page] {
+            let rules = Rules { page_size_max: 100, cursor_page_size: 100, ..Rules::default() };
+            let (terse, clock) = Terse::new(rules, body);
+            let mut source = through::settings(&terse.simulator);
+            source.wanted.page_size = Some(1000);
+            let (lake, tables) = (directory(), ["conversations".to_owned()]);
+            let transport = Arc::<Terse>::clone(&terse) as Arc<dyn Transport>;
+            let asked = range("2025-01-01", "2025-05-01");
+            let report = through::export((source, transport), protocol, asked, lake.path(), Some(&tables), clock).await;
+            assert_eq!((report.totals.exit, report.totals.conversations), (0, 1200), "{protocol}: {:?}", report.errors);
+            // 1000, 500, 250 and 125, by each of four windows at most.
+            let refused = terse.simulator.counts().with(400);
+            assert!((4..=16).contains(&refused), "{protocol}: {refused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn halving_ends_at_a_minute_and_at_one_record() {
+    for (title, said) in
+        [("Invalid Time Range", "cannot split below 1 minute"), ("Invalid PageSize", "Invalid PageSize")]
+    {
+        for (protocol, endpoint) in [("cursor", "cursor"), ("page", "page")] {
+            let org = Org::new(faulty(&bad_request(&format!(r#""endpoint": "{endpoint}""#), title)), NOW);
+            let report = org.export(protocol, FROM, "2025-02-15").await;
+            assert_eq!(report.totals.exit, 65, "{protocol}: {:?}", report.errors);
+            assert!(report.errors.iter().all(|error| error.message.contains(said)), "{:?}", report.errors);
+            assert!(org.simulator.counts().with(400) <= 2 * 20, "{protocol}: {:?}", org.simulator.counts());
+            assert_eq!(ids(&org.lake()), Ids::new());
+        }
     }
 }

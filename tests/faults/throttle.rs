@@ -44,6 +44,34 @@ async fn a_limit_below_the_known_one_is_learnt_from_headers_and_429s() {
     }
 }
 
+/// A source that never says what its limit is: few refusals until the pace fits, and none after that but where a faster one
+/// is tried. Refusals of calls that were under way together count as one.
+#[tokio::test(start_paused = true)]
+async fn a_limit_below_the_known_one_is_learnt_from_429s_alone() {
+    for protocol in ["cursor", "page", "query"] {
+        for limit in [12, 60, 120] {
+            let rules = Rules { rate_limit: Some(limit), retry_hint: RetryHint::Silent, ..Rules::default() };
+            let org = Org::new(SimulatorSettings { rules, ..sound(limit * 5) }, NOW);
+            let mut ask = org.ask(protocol, FROM, TO);
+            ask.api.wanted.page_size = Some(1);
+            let start = Instant::now();
+            let report = org.run(ask).await;
+            org.assert_complete(&report, FROM, TO);
+            // Ten minutes at the limit. What a failed attempt at a faster pace costs is less than a quarter of it.
+            assert!(start.elapsed() <= Duration::from_secs(14 * 60), "{protocol}, {limit}: {:?}", start.elapsed());
+            let sent = org.sent();
+            let mut events: Vec<Instant> = Vec::new();
+            for refused in sent.iter().filter(|sent| sent.status == Some(429)) {
+                if events.last().is_none_or(|last| *last < refused.at) {
+                    events.extend(refused.answered);
+                }
+            }
+            let fits = events.iter().filter(|at| **at < start + Duration::from_secs(150)).count();
+            assert!(fits <= 5 && events.len() <= 8, "{protocol}, {limit}: {fits} of {}", events.len());
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn throttled_for_ever_ends_at_the_deadline_and_keeps_what_was_published() {
     for retry_after in [r#""absent""#, r#"{"seconds": 20}"#] {

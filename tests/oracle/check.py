@@ -138,30 +138,54 @@ def check_semantics(scratch: Path) -> None:
         "startTime": "2025-01-01T10:00:00Z",
         "endTime": "2025-01-01T10:01:00Z",
         "queueId": "q",
+        "mediaType": "voice",
+        "novelty": 7,
         "offerRate": 1,
-        "metrics": {"handleDuration": {"total": 60000}, "talkDuration": 5, "talkRate": 0.5, "novelDuration": 8},
+        "metrics": {
+            "handleDuration": {"total": 60000},
+            "waitDuration": {"sum": 1200.0},
+            "talkDuration": 5,
+            "talkRate": 0.5,
+            "novelDuration": 8,
+            "novelRate": {"sum": 0.25},
+        },
+    }
+    listed = {
+        "conversationId": "listed",
+        "startTime": "2025-01-01T11:00:00Z",
+        "metrics": [
+            {"metric": "handleDuration", "stats": {"sum": 7}},
+            {"metric": "novelDuration", "stats": {"sum": 9}},
+        ],
     }
     older = {"conversationId": "paged", "startTime": "2025-01-01T09:00:00Z"}
     outside = {"conversationId": "outside", "conversationStart": "2025-01-02T00:00:00.000Z"}
-    raw.write_text("\n".join(json.dumps(r) for r in (real, older, paged, outside)) + "\n", encoding="utf-8")
-    expand(raw, "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", database)
+    raw.write_text("\n".join(json.dumps(r) for r in (real, older, paged, listed, outside)) + "\n", encoding="utf-8")
+    expand(raw, "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", database, "tutorials")
 
     def rows(sql: str) -> list[dict]:
         return duck.query(sql, database)
 
     both = rows("FROM conversations ORDER BY conversation_id")
-    assert [r["conversation_id"] for r in both] == ["paged", "real"]
-    page, record = both
+    assert [r["conversation_id"] for r in both] == ["listed", "paged", "real"]
+    list_of, page, record = both
+    assert (list_of["handle_duration_ms"], list_of["metrics_other"]) == (7, {"novelDuration": 9}), list_of
+    assert list_of["extra"] is None, list_of
     expected = {
         "conversation_start": "2025-01-01 10:00:00+00",
         "conversation_end": "2025-01-01 10:01:00+00",
         "handle_duration_ms": 60000,
         "talk_duration_ms": 5,
-        "wait_duration_ms": None,
+        "wait_duration_ms": 1200,
+        "hold_duration_ms": None,
         "offer_rate": 1.0,
         "talk_rate": 0.5,
         "metrics_other": {"novelDuration": 8},
-        "extra": '{"queueId":"q"}',
+        "metrics_other_decimal": {"novelRate": 0.25},
+        "queue_id": "q",
+        "user_id": None,
+        "dimensions": {"mediaType": "voice"},
+        "extra": '{"novelty":7}',
         "t_talk_ms": None,
     }
     assert {k: page[k] for k in expected} == expected, page
@@ -174,6 +198,12 @@ def check_semantics(scratch: Path) -> None:
         "n_error": None,
     }
     assert {k: record[k] for k in expected} == expected, record
+    expand(raw, "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", database)
+    (details,) = rows("FROM conversations WHERE conversation_id = 'paged'")
+    assert not {"handle_duration_ms", "queue_id", "dimensions", "metrics_other_decimal"} & set(details), details
+    kept = json.loads(details["extra"])
+    assert (kept["mediaType"], kept["metrics"]) == ("voice", paged["metrics"]), details
+    assert details["metrics_other"] is None, details
     first, second = rows("FROM sessions ORDER BY session_index")
     expected = {
         "purpose": "agent",

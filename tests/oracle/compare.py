@@ -1,6 +1,6 @@
 """Compares a lake with the oracle's expansion, row for row, and says readably where they differ.
 
-    compare.py expand RAW.ndjson FROM TO ORACLE.duckdb
+    compare.py expand RAW.ndjson FROM TO ORACLE.duckdb COLUMNS     details or tutorials
     compare.py compare ORACLE.duckdb LAKE
 
 LAKE is a folder, or a URL that DuckDB reads after what `DUCKDB_INIT` says. `compare` prints one JSON object: `rows` by table, `differences` (empty when lake and oracle are equal), and
@@ -117,9 +117,9 @@ def filled(table: str, columns: dict[str, str]) -> str:
     return f'SELECT count(*) AS "#", {counts} FROM {table};\n'
 
 
-def expand(raw: Path, start: str, end: str, database: Path) -> None:
+def expand(raw: Path, start: str, end: str, database: Path, columns: str = "details") -> None:
     database.unlink(missing_ok=True)
-    duck.run(expansion(raw, start, end), database)
+    duck.run(expansion(raw, start, end, columns == "tutorials"), database)
 
 
 def compare(database: Path, lake: Path | str, tables: Iterable[str] = KEYS) -> dict:
@@ -159,8 +159,8 @@ def compare(database: Path, lake: Path | str, tables: Iterable[str] = KEYS) -> d
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["expand", raw, start, end, database]:
-            expand(Path(raw), start, end, Path(database))
+        case ["expand", raw, start, end, database, columns]:
+            expand(Path(raw), start, end, Path(database), columns)
         case ["compare", database, lake]:
             print(json.dumps(compare(Path(database), lake)))
         case _:

@@ -27,7 +27,9 @@ READERS = {kind: f"read_{kind}" for kind in SQL_TYPES} | {"list[str]": "read_str
 # Fields of the paging dialects' records; the real API does not have them.
 DURATIONS = ("handle", "talk", "wait", "hold", "wrapup")
 RATES = ("offerRate", "offerAnswerRate", "talkRate")
-DIALECT_KINDS = {"startTime": "datetime", "endTime": "datetime", "metrics": "object", **dict.fromkeys(RATES, "float")}
+DIALECT_KINDS = {"startTime": "datetime", "endTime": "datetime"}
+# Of those, the ones that only lakes of such records have columns for.
+TUTORIAL_KINDS = {"metrics": "figures", "queueId": "str", "userId": "str", **dict.fromkeys(RATES, "float")}
 
 
 def fixture(name: str) -> list[str]:
@@ -97,7 +99,7 @@ class Table:
             return "objects" if kind.startswith("list[") else "object"
 
         kinds = {f: kind_of(kind) for f, kind in MODEL[self.model].items()}
-        return kinds | DIALECT_KINDS if self.name == "conversations" else kinds
+        return kinds | DIALECT_KINDS | TUTORIAL_KINDS if self.name == "conversations" else kinds
 
 
 CONVERSATION = ("conversation_id", "conversation_start")
@@ -201,8 +203,10 @@ def plain_columns(table: Table) -> dict[str, str]:
     return columns
 
 
-def leftover_sql(name: str, table: Table, json: str, kinds: dict[str, str]) -> str:
-    """Members of an object that no column takes, because their name is unknown or their type is another."""
+def leftover_sql(name: str, table: Table, json: str, kinds: dict[str, str], texts: bool = False) -> str:
+    """Members of an object that no column takes, because their name is unknown or their type is another; `texts` says
+    that texts of unknown names have a column."""
+    kept = "AND NOT (field IS NULL AND is_text(entry.value))" if texts else ""
     keys = ", ".join(identity(table.name))
     listed = ", ".join(f"({quoted(f)}, {quoted(kind)})" for f, kind in kinds.items())
     return f"""
@@ -210,7 +214,7 @@ CREATE TABLE {name} AS
 SELECT {keys}, member(entry.key, entry.value) AS member
 FROM (SELECT {keys}, {entries(json)} AS entry FROM {table.name}_items)
 LEFT JOIN (VALUES {listed}) AS known (field, kind) ON entry.key = field
-WHERE entry.value IS NOT NULL AND NOT fits(entry.value, kind);
+WHERE entry.value IS NOT NULL AND NOT fits(entry.value, kind) {kept};
 """
 
 
@@ -297,42 +301,59 @@ LEFT JOIN session_folds_other AS o USING ({by_session})
     return f"{leftover}CREATE TABLE sessions AS\n{select(columns, source)};\n"
 
 
-def conversations_sql(table: Table) -> str:
+def conversations_sql(table: Table, tutorials: bool) -> str:
     """Plain columns, the paging dialects' figures, and the metrics folded over all sessions."""
+    figures = (*(f"{name}Duration" for name in DURATIONS), *RATES) if tutorials else ()
+    known = ", ".join(quoted(n) for n in ("", *figures))
+    kinds = {f: kind for f, kind in table.kinds.items() if tutorials or f not in TUTORIAL_KINDS}
     columns = {name: f"c.{name}" for name in table.keys}
     columns |= {name: e for name, e in plain_columns(table).items() if name not in columns}
     columns["conversation_end"] = f"coalesce({columns['conversation_end']}, {read('datetime', 'f', 'endTime')})"
-    for name in DURATIONS:
-        columns[f"{name}_duration_ms"] = f'read_int(total_of(figures."{name}Duration"))'
-    for name in RATES:
-        columns[snake(name)] = f'coalesce(read_float(total_of(figures."{name}")), {read("float", "f", name)})'
+    if tutorials:
+        for name in DURATIONS:
+            figure = f'figures."{name}Duration"'
+            within = (f"read_int(json_extract({figure}, '$.{total}'))" for total in ("total", "sum"))
+            readings = (*within, f"read_int({figure})")
+            columns[f"{name}_duration_ms"] = f"coalesce({', '.join(readings)})"
+        for name in RATES:
+            columns[snake(name)] = f'coalesce(read_float(total_of(figures."{name}")), {read("float", "f", name)})'
+        columns |= {"queue_id": read("str", "f", "queueId"), "user_id": read("str", "f", "userId")}
+        columns |= {"dimensions": "t.dimensions", "metrics_other_decimal": "d.metrics_other_decimal"}
     columns |= metric_columns("m")
     columns["metrics_other"] = "coalesce(o.metrics_other, d.metrics_other)"
     columns["extra"] = "x.extra"
-    figures = (*(f"{name}Duration" for name in DURATIONS), *RATES)
-    known = ", ".join(quoted(n) for n in figures)
-    source = f"""(SELECT *, {shredded('f."metrics"', figures)} AS figures FROM conversations_items) AS c
+    shred = shredded("figures_of(f.metrics)", figures) if figures else "NULL"
+    source = f"""(SELECT *, {shred} AS figures FROM conversations_items) AS c
 LEFT JOIN conversation_folds AS m USING (conversation_id)
 LEFT JOIN conversation_folds_other AS o USING (conversation_id)
 LEFT JOIN (
-  SELECT conversation_id, map_from_entries(list((name, value))) AS metrics_other
+  SELECT conversation_id,
+    map_from_entries(list((name, read_int(value))) FILTER (is_integer(value))) AS metrics_other,
+    map_from_entries(list((name, read_float(value))) FILTER (NOT is_integer(value))) AS metrics_other_decimal
   FROM (
-    SELECT conversation_id, figure.key AS name, read_int(total_of(figure.value)) AS value
+    SELECT conversation_id, figure.key AS name, figure_of(figure.value) AS value
     FROM (
-      SELECT conversation_id, {entries('f."metrics"')} AS figure
+      SELECT conversation_id, {entries("figures_of(f.metrics)" if tutorials else "NULL::JSON")} AS figure
       FROM conversations_items
     )
     WHERE name NOT IN ({known})
   )
-  WHERE value IS NOT NULL GROUP BY conversation_id
+  WHERE is_number(value) GROUP BY conversation_id
 ) AS d USING (conversation_id)
+LEFT JOIN (
+  SELECT conversation_id, map_from_entries(list((entry.key, text_of(entry.value)))) AS dimensions
+  FROM (SELECT conversation_id, {entries("item")} AS entry FROM conversations_items)
+  WHERE is_text(entry.value) AND entry.key NOT IN ({", ".join(quoted(f) for f in kinds)})
+  GROUP BY conversation_id
+) AS t USING (conversation_id)
 {extra(table, "conversations_leftover")}"""
-    leftover = leftover_sql("conversations_leftover", table, "item", table.kinds)
+    leftover = leftover_sql("conversations_leftover", table, "item", kinds, texts=tutorials)
     return f"{leftover}CREATE TABLE conversations AS\n{select(columns, source)};\n"
 
 
-def expansion(raw: Path, start: str, end: str) -> str:
-    """The whole script: raw conversations, one JSON object a line, become one DuckDB table for each of the lake's."""
+def expansion(raw: Path, start: str, end: str, tutorials: bool) -> str:
+    """The whole script: raw conversations, one JSON object a line, become one DuckDB table for each of the lake's;
+    `tutorials` says that it is a lake of the paging dialects' records."""
     by_name = {t.name: t for t in TABLES}
     script = [
         "SET TimeZone = 'UTC';\n",
@@ -349,11 +370,11 @@ FROM read_ndjson_objects({quoted(str(raw))}, maximum_object_size = 268435456);
     script.append(attributes_sql())
     script.append(folds_sql("session_folds", ("conversation_id", "participant_index", "session_index")))
     script.append(folds_sql("conversation_folds", ("conversation_id",)))
-    script += [sessions_sql(by_name["sessions"]), conversations_sql(by_name["conversations"])]
+    script += [sessions_sql(by_name["sessions"]), conversations_sql(by_name["conversations"], tutorials)]
     return "".join(script)
 
 
 if __name__ == "__main__":
     import sys
 
-    print(expansion(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    print(expansion(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:] == ["tutorials"]))

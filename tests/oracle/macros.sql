@@ -5,9 +5,11 @@ CREATE MACRO text_of(value) AS json_extract_string(value, '$');
 
 CREATE MACRO is_text(value) AS json_type(value) = 'VARCHAR';
 CREATE MACRO is_flag(value) AS json_type(value) = 'BOOLEAN';
-CREATE MACRO is_integer(value) AS
-    json_type(value) IN ('UBIGINT', 'BIGINT') AND TRY_CAST(text_of(value) AS BIGINT) IS NOT NULL;
 CREATE MACRO is_number(value) AS json_type(value) IN ('UBIGINT', 'BIGINT', 'DOUBLE');
+-- `1200.0` and `1.2e3` are integers too.
+CREATE MACRO whole_of(value) AS TRY_CAST(TRY_CAST(text_of(value) AS DECIMAL(38, 9)) AS BIGINT);
+CREATE MACRO is_integer(value) AS
+    is_number(value) AND whole_of(value) = TRY_CAST(text_of(value) AS DECIMAL(38, 9));
 -- DuckDB's own cast also takes `2021-4-2`, which is not RFC 3339.
 CREATE MACRO is_time(value) AS
     json_type(value) = 'VARCHAR'
@@ -31,10 +33,11 @@ CREATE MACRO fits(value, kind) AS coalesce(CASE kind
     WHEN 'list[int]' THEN is_integers(value)
     WHEN 'objects' THEN is_list_of(value, ['OBJECT'])
     WHEN 'object' THEN json_type(value) = 'OBJECT'
+    WHEN 'figures' THEN json_type(value) = 'OBJECT' OR is_list_of(value, ['OBJECT'])
 END, false);
 
 CREATE MACRO read_str(value) AS CASE WHEN is_text(value) THEN text_of(value) END;
-CREATE MACRO read_int(value) AS CASE WHEN is_integer(value) THEN CAST(text_of(value) AS BIGINT) END;
+CREATE MACRO read_int(value) AS CASE WHEN is_integer(value) THEN whole_of(value) END;
 CREATE MACRO read_float(value) AS CASE WHEN is_number(value) THEN CAST(text_of(value) AS DOUBLE) END;
 CREATE MACRO read_bool(value) AS CASE WHEN is_flag(value) THEN CAST(text_of(value) AS BOOLEAN) END;
 CREATE MACRO read_datetime(value) AS CASE WHEN is_time(value) THEN CAST(text_of(value) AS TIMESTAMPTZ) END;
@@ -51,5 +54,15 @@ CREATE MACRO canonical_json(text) AS
     list_sort(list_transform(entries_of(text::JSON), lambda e: member(e.key, coalesce(e.value, 'null'::JSON))));
 CREATE MACRO canonical_map(entries) AS list_sort(map_entries(entries));
 
--- A figure of the two paging dialects: `{"total": 7}` or plain `7`.
+-- The figures of the two paging dialects by name, also where they come as a list of statistics.
+CREATE MACRO figures_of(metrics) AS CASE json_type(metrics)
+    WHEN 'ARRAY' THEN object_of(list_transform(elements(metrics), lambda e: member(text_of(json_extract(e, '$.metric')), json_extract(e, '$.stats'))))::JSON
+    ELSE metrics
+END;
+-- A figure: `{"total": 7}`, `{"sum": 7}` or plain `7`.
+CREATE MACRO figure_of(value) AS CASE
+    WHEN is_number(json_extract(value, '$.total')) THEN json_extract(value, '$.total')
+    WHEN is_number(json_extract(value, '$.sum')) THEN json_extract(value, '$.sum')
+    ELSE value
+END;
 CREATE MACRO total_of(value) AS CASE json_type(value) WHEN 'OBJECT' THEN value -> 'total' ELSE value END;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, MapBuilder, MapFieldNames,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, FieldRef};
 
@@ -31,6 +31,8 @@ enum Values {
     StringList(ListBuilder<StringBuilder>),
     Int64List(ListBuilder<Int64Builder>),
     Int64Map(Box<MapBuilder<StringBuilder, Int64Builder>>),
+    DoubleMap(Box<MapBuilder<StringBuilder, Float64Builder>>),
+    StringMap(Box<MapBuilder<StringBuilder, StringBuilder>>),
 }
 
 impl ColumnBuilder {
@@ -48,13 +50,9 @@ impl ColumnBuilder {
             ColumnType::String => Values::String(text()),
             ColumnType::StringList => Values::StringList(ListBuilder::with_capacity(text(), 0).with_field(item(kind))),
             ColumnType::Int64List => Values::Int64List(ListBuilder::with_capacity(int(), 0).with_field(item(kind))),
-            ColumnType::Int64Map => {
-                let (key, value) = entry(kind);
-                let names =
-                    MapFieldNames { entry: "key_value".into(), key: key.name().clone(), value: value.name().clone() };
-                let map = MapBuilder::with_capacity(Some(names), text(), int(), 0);
-                Values::Int64Map(Box::new(map.with_keys_field(key).with_values_field(value)))
-            }
+            ColumnType::Int64Map => Values::Int64Map(map(kind, int())),
+            ColumnType::DoubleMap => Values::DoubleMap(map(kind, Float64Builder::with_capacity(0))),
+            ColumnType::StringMap => Values::StringMap(map(kind, text())),
         };
         ColumnBuilder { values, rows: 0 }
     }
@@ -105,15 +103,31 @@ impl ColumnBuilder {
     pub(crate) fn put_map<'m>(
         &mut self,
         row: usize,
-        entries: impl Iterator<Item = (&'m str, Option<i64>)>,
+        entries: impl Iterator<Item = (&'m str, Option<Cell<'m>>)>,
     ) -> Result<()> {
         self.fill(row)?;
-        let Values::Int64Map(values) = &mut self.values else { return Err(wrong_type()) };
         for (name, value) in entries {
-            append_text(values.keys(), name)?;
-            values.values().append_option(value);
+            match (&mut self.values, value) {
+                (Values::Int64Map(map), None) => map.values().append_null(),
+                (Values::Int64Map(map), Some(Cell::Int(int))) => map.values().append_value(int),
+                (Values::DoubleMap(map), Some(Cell::Double(double))) => map.values().append_value(double),
+                (Values::StringMap(map), Some(Cell::Text(text))) => append_text(map.values(), text)?,
+                _ => return Err(wrong_type()),
+            }
+            match &mut self.values {
+                Values::Int64Map(map) => append_text(map.keys(), name)?,
+                Values::DoubleMap(map) => append_text(map.keys(), name)?,
+                Values::StringMap(map) => append_text(map.keys(), name)?,
+                _ => return Err(wrong_type()),
+            }
         }
-        values.append(true).map_err(wrong_shape)?;
+        match &mut self.values {
+            Values::Int64Map(map) => map.append(true),
+            Values::DoubleMap(map) => map.append(true),
+            Values::StringMap(map) => map.append(true),
+            _ => return Err(wrong_type()),
+        }
+        .map_err(wrong_shape)?;
         self.rows += 1;
         Ok(())
     }
@@ -130,6 +144,8 @@ impl ColumnBuilder {
             Values::StringList(values) => Arc::new(values.finish()),
             Values::Int64List(values) => Arc::new(values.finish()),
             Values::Int64Map(values) => Arc::new(values.finish()),
+            Values::DoubleMap(values) => Arc::new(values.finish()),
+            Values::StringMap(values) => Arc::new(values.finish()),
         })
     }
 
@@ -149,10 +165,20 @@ impl ColumnBuilder {
             Values::StringList(values) => values.append_nulls(missing),
             Values::Int64List(values) => values.append_nulls(missing),
             Values::Int64Map(values) => values.append_nulls(missing).map_err(wrong_shape)?,
+            Values::DoubleMap(values) => values.append_nulls(missing).map_err(wrong_shape)?,
+            Values::StringMap(values) => values.append_nulls(missing).map_err(wrong_shape)?,
         }
         self.rows = row;
         Ok(())
     }
+}
+
+/// An empty map with values like those of `values`.
+fn map<V: ArrayBuilder>(kind: ColumnType, values: V) -> Box<MapBuilder<StringBuilder, V>> {
+    let (key, value) = entry(kind);
+    let names = MapFieldNames { entry: "key_value".into(), key: key.name().clone(), value: value.name().clone() };
+    let map = MapBuilder::with_capacity(Some(names), StringBuilder::with_capacity(0, 0), values, 0);
+    Box::new(map.with_keys_field(key).with_values_field(value))
 }
 
 /// Appends `text` if the column can hold it: Arrow's offsets have 31 bits, and its builders panic beyond.

@@ -6,6 +6,7 @@ mod cell;
 mod columns;
 mod fold;
 mod record;
+mod spell;
 mod tables;
 mod tree;
 mod walk;
@@ -15,15 +16,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use convlake::error::Result;
-use convlake::flatten::Catalog;
 use convlake::flatten::batch::{BadReason, BadRecord, FlatPage, Position, RecordKey};
+use convlake::flatten::{Catalog, Oddities};
 use convlake::time::Day;
 
 use cell::Cell;
 use record::Object;
 use tables::DayBuilder;
 use tree::Tree;
-use walk::{Unknown, Walk, find};
+use walk::{Walk, find};
 
 /// Flattens pages into the tables of a catalog. Compiled once, shared by all threads.
 #[derive(Debug)]
@@ -77,10 +78,12 @@ impl Plain {
     ) -> Result<FlatPage> {
         let mut days: BTreeMap<Day, DayBuilder> = BTreeMap::new();
         let mut bad = Vec::new();
-        let mut unknown = Unknown::default();
+        let mut oddities = Oddities::default();
         for (index, raw) in (0..).zip(records) {
             let position = Position { chain, page, index };
+            let mut odd = Oddities::default();
             let record = record::parse(&raw).and_then(|object| {
+                let object = spell::record(&self.tree, &self.catalog, object, &mut odd);
                 let id = self.id(&object)?;
                 let (day, start) = owner(&object)?;
                 Ok((day, RecordKey { start, id, position }, object))
@@ -93,11 +96,12 @@ impl Plain {
                 }
             };
             let builder = days.entry(day).or_insert_with(|| DayBuilder::new(&self.catalog));
-            Walk::record(&self.tree, &object, builder, &mut unknown)?;
+            Walk::record(&self.tree, &self.catalog, &object, builder, &mut odd)?;
+            oddities.add(&odd);
             builder.end_record(key)?;
         }
         let days = days.into_iter().map(|(day, builder)| builder.finish(day, &self.catalog));
-        Ok(FlatPage { days: days.collect::<Result<_>>()?, bad, unknown: unknown.0 })
+        Ok(FlatPage { days: days.collect::<Result<_>>()?, bad, oddities })
     }
 
     fn id(&self, object: &Object) -> Result<Box<str>, BadReason> {

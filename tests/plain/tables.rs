@@ -15,7 +15,7 @@ use convlake::time::Day;
 /// A row that is being written: its table and its place in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowAt {
-    table: usize,
+    pub(crate) table: usize,
     row: usize,
 }
 
@@ -60,7 +60,7 @@ impl DayBuilder {
         &mut self,
         at: RowAt,
         column: usize,
-        entries: impl Iterator<Item = (&'m str, Option<i64>)>,
+        entries: impl Iterator<Item = (&'m str, Option<Cell<'m>>)>,
     ) -> Result<()> {
         self.tables[at.table].columns[column].put_map(at.row, entries)
     }

@@ -53,8 +53,11 @@ pub(crate) struct Node {
     /// Table and path, for reports: `sessions.flow`.
     pub(crate) place: String,
     pub(crate) fields: HashMap<Box<str>, Field>,
-    /// Whether unknown fields are metrics.
+    /// Whether unknown fields are metrics, and whether those may have a fraction.
     pub(crate) other_metrics: bool,
+    pub(crate) other_decimals: bool,
+    /// Whether unknown texts have a column.
+    pub(crate) other_texts: bool,
 }
 
 /// What a field is; the type of its value decides between the readings.
@@ -101,6 +104,10 @@ pub(crate) struct MetricPlan {
     pub(crate) columns: Vec<(Option<usize>, Fold)>,
     /// The column for all other metrics.
     pub(crate) other: Option<usize>,
+    /// The column for those that are no integers.
+    pub(crate) decimals: Option<usize>,
+    /// The column for texts.
+    pub(crate) texts: Option<usize>,
 }
 
 /// Where a row has the name and the value of its emission.
@@ -227,6 +234,14 @@ impl Compiler<'_> {
                 if let Some(path) = field {
                     self.plans[index].node.object(path.split('.'))?.other_metrics = true;
                 }
+            }
+            Source::OtherDecimals { field } => {
+                self.plans[index].metrics.get_or_insert_default().decimals = selected;
+                self.plans[index].node.object(field.split('.'))?.other_decimals = true;
+            }
+            Source::OtherTexts => {
+                self.plans[index].metrics.get_or_insert_default().texts = selected;
+                self.plans[index].node.other_texts = true;
             }
             Source::Key => self.plans[index].key = selected,
             Source::Value => {

@@ -10,28 +10,23 @@ use super::record::Object;
 use super::tables::{DayBuilder, RowAt};
 use super::tree::{Field, Leaf, Lookup, Node, Rows, TablePlan, Tree};
 use convlake::error::{Error, Result};
-use convlake::flatten::is_name;
 use convlake::flatten::schema::ColumnType;
+use convlake::flatten::{Catalog, Oddities, is_name};
 
-/// Where the objects of other metrics keep the number.
-const TOTAL: &str = "total";
+/// Where the statistics of a metric keep its value, best first.
+const TOTALS: [&str; 2] = ["total", "sum"];
 
-/// Counts of fields that did not find their column, by table and path.
-#[derive(Debug, Default)]
-pub(crate) struct Unknown(pub(super) BTreeMap<String, u64>);
-
-impl Unknown {
-    /// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
-    fn note(&mut self, place: &str, name: &str) {
-        *self.0.entry(format!("{place}.{}", if is_name(name) { name } else { "?" })).or_default() += 1;
-    }
+/// Counts field `name` at `place`. A name that does not look like one may be data, and is not repeated.
+fn count(counts: &mut BTreeMap<String, u64>, place: &str, name: &str) {
+    *counts.entry(format!("{place}.{}", if is_name(name) { name } else { "?" })).or_default() += 1;
 }
 
 /// The walk over one record.
 pub(crate) struct Walk<'t, 'r, 'o> {
     tree: &'t Tree,
+    catalog: &'t Catalog,
     out: &'o mut DayBuilder,
-    unknown: &'o mut Unknown,
+    odd: &'o mut Oddities,
     /// The open rows, from the record down.
     levels: Vec<Level<'t, 'r>>,
 }
@@ -58,11 +53,12 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
     /// Writes all rows of `record` to `out`.
     pub(crate) fn record(
         tree: &'t Tree,
+        catalog: &'t Catalog,
         record: &'r Object,
         out: &'o mut DayBuilder,
-        unknown: &'o mut Unknown,
+        odd: &'o mut Oddities,
     ) -> Result<()> {
-        Walk { tree, out, unknown, levels: Vec::new() }.row(0, record, 0)
+        Walk { tree, catalog, out, odd, levels: Vec::new() }.row(0, record, 0)
     }
 
     /// Writes the row of `object` and all rows below it.
@@ -108,7 +104,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
                 Some(cell) => self.put(at, value.column, &cell)?,
                 None if entry.is_null() || value.column.is_none() => {}
                 None => {
-                    self.unknown.note(&plan.node.place, "value");
+                    count(&mut self.odd.wrong_type, &plan.node.place, "value");
                     left.insert("value".to_owned(), entry.clone());
                 }
             }
@@ -143,8 +139,13 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
             for (column, value) in folds.columns() {
                 self.out.put(at, column, &Cell::Int(value))?;
             }
-            if let Some(column) = folds.other_column() {
-                self.out.put_map(at, column, folds.other())?;
+            for column in folds.overflowed() {
+                let table = &self.catalog.tables()[at.table];
+                let name = format!("{}.{}", table.name, table.columns[column].name);
+                *self.odd.overflowed.entry(name).or_default() += 1;
+            }
+            for (column, entries) in folds.maps() {
+                self.out.put_map(at, column, entries.into_iter())?;
             }
         }
         if let Some(column) = plan.extra.filter(|_| !left.is_empty()) {
@@ -160,10 +161,16 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         for (name, value) in object {
             let rest = match node.fields.get(name.as_str()) {
                 Some(field) => self.field(node, field, name, value, row)?,
-                None => {
-                    self.unknown.note(&node.place, name);
-                    if node.other_metrics { self.other_metric(name, value) } else { Some(value.clone()) }
-                }
+                None => match value {
+                    Value::String(text) if node.other_texts => {
+                        self.folds()?.add_text(name, text);
+                        None
+                    }
+                    _ => {
+                        count(&mut self.odd.unknown, &node.place, name);
+                        if node.other_metrics { self.other_metric(node, name, value)? } else { Some(value.clone()) }
+                    }
+                },
             };
             if let Some(rest) = rest {
                 left.insert(name.clone(), rest);
@@ -193,7 +200,15 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         if settled {
             return Ok(None);
         }
-        self.unknown.note(&node.place, name);
+        let late = |leaf: Leaf| {
+            let chosen = leaf.choice.and_then(|(choice, _)| row.chosen[choice]);
+            chosen.is_some() && cell(leaf.kind, value).is_some()
+        };
+        let counts = match field.leaf.is_some_and(late) {
+            true => &mut self.odd.unknown,
+            false => &mut self.odd.wrong_type,
+        };
+        count(counts, &node.place, name);
         Ok(Some(value.clone()))
     }
 
@@ -223,7 +238,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
                 Value::Null => {}
                 _ if !rows.selected => {}
                 misfit => {
-                    self.unknown.note(&node.place, name);
+                    count(&mut self.odd.wrong_type, &node.place, name);
                     misfits.resize(place, Value::Null);
                     misfits.push(misfit.clone());
                 }
@@ -232,20 +247,41 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
         Ok((!misfits.is_empty()).then_some(Value::Array(misfits)))
     }
 
-    /// Takes a metric of an embedded object: a number, or an object with a `total` whose other fields come back.
-    fn other_metric(&mut self, name: &'r str, value: &'r Value) -> Left {
-        let number = match value {
-            Value::Object(object) => object.get(TOTAL),
-            plain => Some(plain),
+    /// Takes a metric of an embedded object: a number, or statistics whose other fields come back.
+    fn other_metric(&mut self, node: &Node, name: &'r str, value: &'r Value) -> Result<Left> {
+        let Value::Object(statistics) = value else {
+            return Ok((!self.other_number(node, name, value)?).then(|| value.clone()));
         };
+        for total in TOTALS {
+            let Some(number) = statistics.get(total) else { continue };
+            if self.other_number(node, name, number)? {
+                let rest: Object = statistics.iter().filter(|(key, _)| *key != total).map(owned).collect();
+                return Ok((!rest.is_empty()).then_some(Value::Object(rest)));
+            }
+        }
+        Ok(Some(value.clone()))
+    }
+
+    /// Whether `value` is a number that is taken.
+    fn other_number(&mut self, node: &Node, name: &'r str, value: &'r Value) -> Result<bool> {
+        let folds = self.folds()?;
+        if let Some(Cell::Int(int)) = cell(ColumnType::Int64, value) {
+            folds.add_other(name, int);
+            return Ok(true);
+        }
+        match cell(ColumnType::Double, value) {
+            Some(Cell::Double(double)) if node.other_decimals && double.abs() < 2_f64.powi(63) => {
+                folds.add_decimal(name, double);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The folds of the row that is being read.
+    fn folds(&mut self) -> Result<&mut Folds<'t, 'r>> {
         let folds = self.levels.last_mut().and_then(|level| level.folds.as_mut());
-        let (Some(folds), Some(Cell::Int(int))) = (folds, number.and_then(|number| cell(ColumnType::Int64, number)))
-        else {
-            return Some(value.clone());
-        };
-        folds.add_other(name, int);
-        let rest: Object = value.as_object()?.iter().filter(|(key, _)| *key != TOTAL).map(owned).collect();
-        (!rest.is_empty()).then_some(Value::Object(rest))
+        folds.ok_or_else(|| Error::bug("a row without metrics has other ones"))
     }
 
     /// Folds one emission into every open row that has metric columns.
@@ -255,7 +291,7 @@ impl<'t, 'r, 'o> Walk<'t, 'r, 'o> {
             known |= folds.add(name, value);
         }
         if !known {
-            self.unknown.note(place, name);
+            count(&mut self.odd.unknown, place, name);
         }
     }
 

@@ -1,6 +1,7 @@
 # The complete working example of "Paginating Genesys Cloud Analytics Conversation Details with Cursors". The SDK calls
 # that it shows are in no published SDK, so each is written out as the plain HTTP request that the document describes:
-# the query's fields in the body, `pageCursor` beside them, `nextPageCursor` in the answer. Names, order and control
+# the query's fields in the body, `pageCursor` as the SDKs send a keyword beside `body`, which is in the URL, and
+# `nextPageCursor` in the answer. Names, order and control
 # flow are the document's; host and dates come from the environment.
 import os
 import sys
@@ -31,10 +32,9 @@ class PlatformClient:
         self.headers = {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     def post_analytics_conversations_details_query(self, body, page_cursor=None):
-        if page_cursor is not None:
-            body = {**body, "pageCursor": page_cursor}
+        parameters = {} if page_cursor is None else {"pageCursor": page_cursor}
         url = f"{self.base_url}/api/v2/analytics/conversations/details/query"
-        response = requests.post(url, json=body, headers=self.headers)
+        response = requests.post(url, params=parameters, json=body, headers=self.headers)
         if response.status_code != 200:
             raise ApiException(response)
         return response.json()

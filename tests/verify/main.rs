@@ -235,8 +235,8 @@ fn what_is_gone_on_purpose_is_no_damage() {
     let lab = Lab::at("2025-06-01T00:00:00Z", "jobs");
     let ids = common::org::ids(&lab.lake());
     let id = &ids[&NEXT.parse().unwrap()][0];
-    lab.convlake.succeed(["forget", "lake", "--conversation", id]);
-    lab.convlake.succeed(["expire", "lake", "--before", DAY]);
+    lab.convlake.succeed(["forget", "lake", "--yes", "--conversation", id]);
+    lab.convlake.succeed(["expire", "lake", "--yes", "--before", DAY]);
     let found = lab.verify(&["--source", "--rate-limit", "100000"]);
     assert_eq!(found.code, Some(0), "{found:#?}");
     let counts = found.said["source"].as_array().unwrap();

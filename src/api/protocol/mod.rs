@@ -20,14 +20,16 @@ mod tests;
 
 use std::sync::Arc;
 
+use chrono::{SubsecRound, TimeDelta};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::client::{Call, Client};
 use super::limits::Limits;
-use super::settings::ApiSettings;
+use super::settings::{ApiSettings, RangeEnd};
 use crate::error::{Error, Result};
 use crate::plan::{Protocol, Slice};
+use crate::time::{Interval, wire_time};
 
 pub(super) use chain::read_page;
 pub use walk::Fetched;
@@ -72,6 +74,22 @@ pub(super) fn probe(source: &Source, slice: &Slice) -> Result<Option<Call>> {
         }
     };
     call.map(Some)
+}
+
+/// The bounds of `part` as a tutorial's protocol writes them, in whole milliseconds.
+///
+/// Nothing may fall between two parts. A bound within a millisecond is widened to its edge: what comes twice counts once,
+/// and what belongs to another day is left out. To an inclusive end the last millisecond before the bound is sent. A start
+/// between that one and the bound would be asked for by nobody; there is none where times are written with three digits,
+/// as the API writes all of them. For a source with finer ones the end is exclusive ([`RangeEnd`]): whatever the source
+/// means, that is asked too far rather than too near.
+fn wire_bounds(source: &Source, part: Interval) -> (String, String) {
+    let before = (part.to() - TimeDelta::microseconds(1)).trunc_subsecs(3);
+    let to = match source.settings.wanted.end() {
+        RangeEnd::Inclusive => before,
+        RangeEnd::Exclusive => before + TimeDelta::milliseconds(1),
+    };
+    (wire_time(part.from().trunc_subsecs(3)), wire_time(to))
 }
 
 /// The members of a request's body: the protocol's own and the selection's.

@@ -3,21 +3,22 @@
 use serde_json::json;
 
 use super::numbered::{End, Numbering};
-use super::{QUERY_PATH, Source, body};
+use super::{QUERY_PATH, Source, body, wire_bounds};
 use crate::api::client::Call;
 use crate::api::envelope::Envelope;
 use crate::error::Result;
 use crate::plan::Protocol;
-use crate::time::{Interval, wire_time};
+use crate::time::Interval;
 
 pub(super) const NUMBERING: Numbering = Numbering { request, count: |envelope, _| count(envelope), end: End::NotFull };
 
 /// The request for one page.
 pub(super) fn request(source: &Source, part: Interval, size: u32, number: u32) -> Result<Call> {
     let settings = &source.settings;
+    let (from, to) = wire_bounds(source, part);
     let own = json!({
-        "dateFrom": wire_time(part.from()),
-        "dateTo": wire_time(part.to()),
+        "dateFrom": from,
+        "dateTo": to,
         "size": size,
         "pageNumber": number,
         "groupBy": settings.wanted.group_by(),

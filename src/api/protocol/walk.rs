@@ -70,8 +70,14 @@ async fn walk(
     let size = source.settings.wanted.page_size(protocol);
     let chain =
         Chain { source, memory, tx, protocol, part: whole, matching: slice.matching, ordinal: chain_base, size };
-    let mut walk =
-        Walk { chain, done: Tally::default(), open: Tally::default(), availability: None, observed_at: None };
+    let mut walk = Walk {
+        chain,
+        done: Tally::default(),
+        open: Tally::default(),
+        availability: None,
+        observed_at: None,
+        halved: false,
+    };
     // The parts that are left, the next one last.
     let mut pending = vec![whole];
     let mut restarts = 0;
@@ -143,14 +149,15 @@ fn answer(
     source.limits.learn(slice.protocol, objection);
     match objection {
         Objection::PageSize(limit) => {
-            // The text may name the size that was asked for, or none: then half of it.
+            // The text may name the size that was asked for, or none: then half of it, and for those that follow as well.
             if limit.is_none_or(|limit| limit >= walk.chain.size) {
-                walk.shrink(error)?;
+                walk.slow_down(error)?;
             }
             Ok(vec![part])
         }
         Objection::Interval(Some(longest)) if part.length() > longest && longest >= SPLIT_MIN => Ok(vec![part]),
         Objection::Interval(_) | Objection::Results(_) => {
+            walk.halved = matches!(objection, Objection::Interval(None));
             let halves = Slice { interval: part, ..*slice }.halves().filter(|_| can_split(part));
             let (first, second) = halves.ok_or_else(|| {
                 let error = error.context("cannot split below 1 minute");
@@ -209,6 +216,8 @@ pub(super) struct Walk<'a> {
     open: Tally,
     availability: Option<Timestamp>,
     observed_at: Option<Timestamp>,
+    /// Whether the last part was too long for a limit that was not named.
+    halved: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -308,6 +317,12 @@ impl Walk<'_> {
     }
 
     fn close(&mut self) {
+        if std::mem::take(&mut self.halved) {
+            // The first length that is served is the limit as far as it can be told. Not below a day: a query brings whole
+            // days whatever is asked for.
+            let longest = self.chain.part.length().max(TimeDelta::days(1));
+            self.chain.source.limits.learn(self.chain.protocol, Objection::Interval(Some(longest)));
+        }
         let open = std::mem::take(&mut self.open);
         if let Some(told) = open.told.filter(|told| *told != open.records) {
             tracing::debug!("{}: the API counts {told} records and sent {}", self.chain.part, open.records);

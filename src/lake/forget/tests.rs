@@ -13,9 +13,9 @@ use crate::lake::publish::Observation;
 use crate::lake::receipt::State;
 use crate::lake::slot::read_label;
 use crate::lake::store::Store;
-use crate::lake::testing::{Rec, at, batch, day, identity, run_id, specs};
+use crate::lake::testing::{Rec, at, batch, bind, day, identity, run_id, specs};
 use crate::plan::Source;
-use crate::time::Clock;
+use crate::time::{Clock, Days};
 
 const DATE: &str = "2025-01-01";
 const TABLES: [&str; 2] = ["conversations", "child_0"];
@@ -44,6 +44,7 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
         rows: vec![batch(day, &specs(1), recs)].into(),
         drafted: None,
         asked: day.interval(),
+        fetched: day.interval(),
         source: Source::Jobs,
         availability: None,
         observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),
@@ -164,6 +165,7 @@ const OTHERS: [(bool, usize); 3] = [(true, 12), (true, 9), (false, 9)];
 fn new_lake(held: bool) -> Arc<InMemory> {
     let objects = Arc::new(InMemory::new());
     let run = begin(bucket(Arc::clone(&objects) as _), 1).unwrap();
+    bind(run.lake()).unwrap();
     if held {
         run.publish(&seen(DATE, 0, &recs(DATE, 9))).unwrap();
     }
@@ -217,6 +219,41 @@ fn whenever_another_run_publishes_the_day_while_it_is_forgotten_it_does_not_come
             assert_forgotten(&plain, &recs(DATE, count));
         }
     }
+}
+
+/// What such a run says of the day counts only if it says it after the day came back.
+#[test]
+fn whenever_a_day_expires_and_comes_back_while_another_run_publishes_it_it_is_whole_or_due() {
+    let mut due = 0;
+    for call in 0.. {
+        let objects = new_lake(true);
+        let (plain, told) = (bucket(Arc::clone(&objects) as _), Arc::new(Mutex::new(false)));
+        let hook = {
+            let (plain, told) = (plain.clone(), Arc::clone(&told));
+            move || {
+                let (run, days) = (begin(plain, 3).unwrap(), Days { from: None, to: Some(day(DATE).next()) });
+                assert_eq!(run.expire(day(DATE).next(), false).unwrap().days, 1);
+                assert_eq!(run.restore(&days, false).unwrap(), [day(DATE)].into());
+                *told.lock().unwrap() = true;
+            }
+        };
+        begin(bucket(Hooked::at(objects, call, hook)), 2).unwrap().publish(&seen(DATE, 1, &recs(DATE, 12))).unwrap();
+        if !*told.lock().unwrap() {
+            assert!(call > 20, "{call}");
+            break;
+        }
+        let is_whole = |run: u128| {
+            let run = begin(plain.clone(), run).unwrap();
+            Present::look(&run, day(DATE), false).unwrap().is_committed(&run.specs)
+        };
+        match Lake::open_existing(plain.clone()).unwrap().ledger().unwrap().receipt(day(DATE)) {
+            Some(receipt) => assert_eq!((receipt.era, is_whole(u128::MAX)), (1, true), "at {call}"),
+            None => due += 1,
+        }
+        begin(plain.clone(), 4).unwrap().publish(&seen(DATE, 2, &recs(DATE, 9))).unwrap();
+        assert_eq!((receipt(&plain, DATE).era, rows(&plain, DATE)[0].len(), is_whole(u128::MAX)), (1, 9, true));
+    }
+    assert!(due < 10, "due after {due} calls");
 }
 
 #[test]

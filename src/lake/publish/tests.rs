@@ -9,12 +9,13 @@ use uuid::Uuid;
 use super::*;
 use crate::error::Kind;
 use crate::lake::assemble::TableSpec;
+use crate::lake::identity::Identity;
 use crate::lake::layout::Dataset;
 use crate::lake::local::Disk;
 use crate::lake::local::FailPoint;
 use crate::lake::open::Lake;
 use crate::lake::receipt::State;
-use crate::lake::testing::{Rec, at, batch, day, identity, run_id, specs};
+use crate::lake::testing::{Rec, at, batch, bind, day, identity, run_id, specs};
 use crate::time::Clock;
 
 /// A lake with `conversations` and one child table, in a folder of its own.
@@ -57,6 +58,7 @@ impl Lab {
             rows: vec![batch(day, &self.specs, recs)].into(),
             drafted: None,
             asked: day.interval(),
+            fetched: day.interval(),
             source: Source::Jobs,
             availability: None,
             observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),
@@ -189,6 +191,30 @@ fn parts_of_a_day_grow_into_the_whole() {
     assert_eq!((again.covers, again.files), (whole.covers, whole.files));
 }
 
+/// A day that was fetched in part is not published over one that the lake holds more of by now.
+#[test]
+fn a_part_of_a_day_replaces_no_more_than_it_is() {
+    let lab = Lab::new(1);
+    let hours = |from: i64, to: i64| {
+        let start = day(DATE).start();
+        Interval::new(start + TimeDelta::hours(from), start + TimeDelta::hours(to)).unwrap()
+    };
+    let all: Vec<Rec> = (0..24).map(|n| Rec::new(day(DATE), &format!("c{n}"), n * 3600, (0, 1, n as u32), 1)).collect();
+    let of = |run: i64, asked: Interval, fetched: Interval| {
+        let inside =
+            |rec: &&Rec| (fetched.from().timestamp_micros()..fetched.to().timestamp_micros()).contains(&rec.start);
+        let recs: Vec<Rec> = all.iter().filter(inside).cloned().collect();
+        Observation { asked, fetched, ..lab.seen(DATE, run, &recs) }
+    };
+    lab.published(1, &of(0, hours(8, 9), hours(8, 9)));
+    let narrow = of(1, hours(10, 11), hours(10, 11));
+    assert_eq!(lab.publish(2, &narrow).unwrap(), Outcome::NeedsWhole);
+    assert_eq!(lab.rows(0, DATE), 1, "the day keeps its file");
+    let grown = lab.published(2, &of(1, hours(10, 11), hours(8, 11)));
+    assert_eq!((grown.covers, lab.rows(0, DATE)), (hours(8, 11), 3));
+    assert_eq!(lab.publish(3, &of(2, hours(0, 9), hours(0, 9))).unwrap(), Outcome::NeedsWhole);
+}
+
 #[test]
 fn a_day_fetched_by_jobs_stays_unless_told() {
     let lab = Lab::new(1);
@@ -251,7 +277,7 @@ fn a_file_that_is_not_ours_stops_the_day() {
     for name in ["other.parquet", "conversations.parquet"] {
         let lab = Lab::new(1);
         let partition = lab.part(0, DATE).with_file_name("");
-        lab.run(1);
+        bind(lab.run(1).lake()).unwrap();
         std::fs::create_dir_all(&partition).unwrap();
         std::fs::write(partition.join(name), b"not ours").unwrap();
         let refused = lab.publish(1, &lab.seen(DATE, 0, &recs(DATE, 3))).unwrap_err();
@@ -481,6 +507,28 @@ fn conversations_have_vanished_only_if_the_day_is_at_rest() {
     });
     assert!(matches!(outcome.unwrap(), Outcome::Superseded { .. }));
     assert_eq!(looks, 2);
+}
+
+/// Whoever comes second is refused, whichever of the two has seen the day later.
+#[test]
+fn of_two_first_runs_of_different_sources_the_second_publishes_nothing() {
+    for hour in [1, 3] {
+        let lab = Lab::new(1);
+        let (first, clock) = (lab.run(1), Clock::starting_at(at("2025-03-01T00:00:00Z")));
+        let elsewhere = Identity { source: "elsewhere".to_owned(), ..identity() };
+        let second = Lake::open(Disk::new(lab.root(), FailPoint::never()), &elsewhere).unwrap();
+        let second = second.begin(run_id(2), Dataset::Conversations, Arc::clone(&lab.specs), clock).unwrap();
+        let (seen, mut looks) = (lab.seen(DATE, hour, &recs(DATE, 9)), 0);
+        let outcome = second.transact(seen.day, seen.observed_at, |present| {
+            looks += 1;
+            if looks == 1 {
+                first.publish(&lab.seen(DATE, 2, &recs(DATE, 12)))?;
+            }
+            second.prepare(&seen, present, &mut None)
+        });
+        assert_eq!(outcome.map_err(|error| error.kind()), Err(Kind::Config), "seen at {hour}");
+        assert_eq!((lab.rows(0, DATE), lab.is_committed(DATE)), (12, true));
+    }
 }
 
 #[test]

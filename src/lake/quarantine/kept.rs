@@ -170,10 +170,13 @@ impl Lake {
         })
     }
 
-    /// Removes what was found before `before`, and says what that was.
-    pub fn purge_quarantine(&self, before: Timestamp) -> Result<Vec<Told>> {
+    /// Removes what was found before `before`, but in a dry run, and says what that was.
+    pub fn purge_quarantine(&self, before: Timestamp, dry_run: bool) -> Result<Vec<Told>> {
         let mut old = self.quarantine_told()?;
         old.retain(|told| told.found_at.is_some_and(|at| at < before));
+        if dry_run {
+            return Ok(old);
+        }
         self.store().remove_all(&old.iter().map(|told| told.kept.place()).collect::<Vec<_>>())?;
         Ok(old)
     }

@@ -148,7 +148,9 @@ impl Run {
             Ok(step)
         })?;
         Ok(match outcome {
-            Outcome::Superseded { .. } | Outcome::NeedsConfirmation { .. } => vec![Fate::Later; readable.len()],
+            Outcome::Superseded { .. } | Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => {
+                vec![Fate::Later; readable.len()]
+            }
             Outcome::Published(_) | Outcome::Unchanged(_) | Outcome::Kept { .. } => fates,
         })
     }

@@ -23,6 +23,8 @@ impl Run {
     pub(super) fn transact_in_bucket(&self, bucket: &Bucket, mut change: Change<'_>) -> Result<Outcome> {
         let Change { day, observed_at, .. } = change;
         let change = &mut change;
+        // A claim is the first that others see of a run: one that belongs to another lake lays down none.
+        self.lake.bind(&self.lake.committing()?)?;
         let Some(observed_at) = observed_at else {
             for _ in 0..BUCKET_ATTEMPTS {
                 if let Some(outcome) = self.attempt_in_bucket(bucket, change, None)? {
@@ -108,7 +110,9 @@ impl Run {
 
     /// Whether it was decided since the day was looked at that less of it may stay.
     fn is_overruled(&self, present: &Present, day: Day) -> Result<bool> {
-        Ok(self.forgotten()? != present.forgotten || self.records().day(day)?.is_expired())
+        let entry = self.records().day(day)?;
+        let expired = entry.is_expired() || entry.era() != present.entry.era();
+        Ok(expired || self.forgotten()? != present.forgotten)
     }
 
     /// Swaps files in, some at a time; `false` as soon as one slot is found changed.

@@ -14,6 +14,7 @@ use super::{Built, Change, Step, committed, following};
 use crate::error::{Error, Result};
 use crate::lake::layout::LakePath;
 use crate::lake::local::Disk;
+use crate::lake::open::Committing;
 use crate::lake::present::Present;
 use crate::lake::publish::Outcome;
 use crate::lake::receipt::Receipt;
@@ -53,6 +54,10 @@ impl Run {
                 "something else than convlake writes to the lake, or its file system has no working locks: end it, run again",
             )
         });
+        // Another run may have made it another lake since it was opened: then nothing that was found is to be believed.
+        if let Err(error) = self.lake.agree() {
+            return days.iter().map(|_| Err(error.clone())).collect();
+        }
         days.into_iter().map(|day| day.outcome.unwrap_or_else(|| Err(error.clone()))).collect()
     }
 
@@ -72,14 +77,14 @@ impl Run {
             if prepared.is_empty() {
                 break;
             }
-            let _committing = held.map_or_else(|| self.lake.committing(), Ok)?;
-            self.commit_on_disk(disk, prepared)?;
+            let held = held.map_or_else(|| self.lake.committing(), Ok)?;
+            self.commit_on_disk(disk, prepared, &held)?;
         }
         Ok(())
     }
 
-    /// Leaves out days that are not as they were when they were prepared. The caller holds the right to commit.
-    fn commit_on_disk(&self, disk: &Disk, prepared: Vec<Prepared<'_, '_>>) -> Result<()> {
+    /// Leaves out days that are not as they were when they were prepared.
+    fn commit_on_disk(&self, disk: &Disk, prepared: Vec<Prepared<'_, '_>>, held: &Committing<'_>) -> Result<()> {
         let mut commits = Vec::new();
         for Prepared { pending, present, step } in prepared {
             let day = pending.change.day;
@@ -93,6 +98,9 @@ impl Run {
                     commits.push(Commit { pending, present, files, receipt });
                 }
             }
+        }
+        if !commits.is_empty() {
+            self.lake.bind(held)?;
         }
         let mut folders = BTreeSet::new();
         for Commit { files, receipt, .. } in &commits {

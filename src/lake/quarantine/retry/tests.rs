@@ -47,6 +47,7 @@ impl Lab {
             rows: page.days.into(),
             drafted: None,
             asked: day(DATE).interval(),
+            fetched: day(DATE).interval(),
             source: Source::Jobs,
             availability: None,
             observed_at,
