@@ -161,6 +161,7 @@ fn observation(day: Day, rows: DayRows, clock: Clock) -> Observation {
         out_of_window: 0,
         quarantined: 0,
         shortage: None,
+        refetched: 0,
         moved: Arc::default(),
         confirmed: false,
         force_protocol: false,

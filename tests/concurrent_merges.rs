@@ -80,9 +80,7 @@ impl Stage {
             let start = |(run, addition, sitting)| {
                 scope.spawn(move || {
                     let _until_merged = sitting;
-                    // Processors of its own, as a process has: one that waits for its turn keeps none from another.
-                    let own = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-                    own.install(|| merge(&run, &addition))
+                    merge(&run, &addition)
                 })
             };
             let threads: Vec<_> = begun.into_iter().map(start).collect();

@@ -112,9 +112,7 @@ impl Stage {
             let publish = |(run, seen, sitting): (Run, Observation, Sitting)| {
                 scope.spawn(move || {
                     let _until_published = sitting;
-                    // Processors of its own, as a process has: one that waits for its turn keeps none from another.
-                    let own = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-                    own.install(|| run.publish(&seen))
+                    run.publish(&seen)
                 })
             };
             let threads: Vec<_> = begun.into_iter().map(publish).collect();

@@ -196,7 +196,9 @@ fn quarantine_forgets_too_and_takes_nothing_of_it_in_again() {
 
     // What is set aside says from which file it came.
     let named = ["bad-1.json", "other.json"].map(|name| convlake.path(name));
-    named.iter().for_each(|path| write(path, r#"{"conversations":[{"participants":[]}]}"#));
+    let page =
+        r#"{"conversations":[{"participants":[]},{"conversationId":"c","conversationStart":"2025-03-01T00:00:00Z"}]}"#;
+    named.iter().for_each(|path| write(path, page));
     convlake.convert(&named);
     let kept = quarantine(&lake);
     assert_eq!((kept.matches("bad-1").count(), kept.matches("other.json").count()), (0, 1));

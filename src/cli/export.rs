@@ -12,7 +12,7 @@ use crate::api::{Api, Endpoint, Filters};
 use crate::error::{Error, Result};
 use crate::export::{self, Means, Request, Settings};
 use crate::plan::{Asked, Matching, ProtocolChoice, windows};
-use crate::time::Clock;
+use crate::time::{Clock, Day};
 
 /// Export a range of days into a lake
 #[derive(Debug, Args)]
@@ -136,6 +136,14 @@ fn announce(range: &Range, asking: &Asking, endpoint: &Endpoint, console: &Conso
         asking.describe(),
         asking.protocol,
     ));
+    let whole = range.asked.whole_days();
+    if asking.protocol.is_real() && whole != range.asked {
+        console.say(&format!(
+            "whole UTC days are asked for, {} to {}; what starts outside of the range is left out",
+            Day::of(whole.from()),
+            Day::of(range.asked.to())
+        ));
+    }
     if asking.protocol == ProtocolChoice::Auto {
         console.say("jobs bring the days that the source promises complete, query the fresh ones after them");
     }

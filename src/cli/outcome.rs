@@ -15,9 +15,10 @@ use super::text::{bytes, count, duration, number, table};
 use super::{Console, costs, lakes, oddities};
 use crate::api::Filters;
 use crate::error::{Error, Kind, Result};
-use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch, WindowReport};
+use crate::export::{DayOutcome, Event, Holdings, Report, Sample, Watch};
+use crate::lake::State;
 use crate::plan::due::Reason;
-use crate::time::{Clock, Day, Interval};
+use crate::time::{Clock, Interval};
 
 /// Shows the days and conversations of a run as they come.
 pub(super) fn watch(console: &Console, days: Option<u64>) -> Watch {
@@ -248,18 +249,22 @@ fn due(report: &Report) -> Option<String> {
     (!parts.is_empty()).then(|| format!("due were {}", parts.join(", ")))
 }
 
+/// Days that a line of the summary names; the report names all.
+const DAYS_NAMED_MAX: usize = 8;
+
 /// What the source counts otherwise than it sent.
 fn short(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if report.totals.missing > 0 {
-        let short = |window: &&WindowReport| window.told.is_some_and(|told| told > window.read);
-        let windows = report.windows.iter().filter(short);
-        let named: Vec<String> =
-            windows.map(|window| format!("{} to {}", Day::of(window.from), Day::of(window.to))).collect();
+        // A day that this run published is dirty for no other reason.
+        let short = report.days.iter().filter(|day| day.state == Some(State::Dirty.name()));
+        let days: Vec<String> = short.map(|day| day.date.to_string()).collect();
+        let more = days.len().saturating_sub(DAYS_NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         lines.push(format!(
-            "warning: the source counts {} more than it sent, also when it was asked again: the days are marked dirty ({})",
+            "warning: the source counts {} more than it sent, also when it was asked again; marked dirty: {}{more}",
             count(report.totals.missing, "conversation"),
-            named.join(", ")
+            days[..days.len().min(DAYS_NAMED_MAX)].join(", ")
         ));
     }
     if report.totals.surplus > 0 {

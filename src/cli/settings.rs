@@ -282,6 +282,7 @@ pub(super) fn extent(windows: usize, days: usize) -> String {
 
 fn read_json(path: &Path) -> Result<Value> {
     let refuse = |what: &str| Error::usage(format!("--filter `{}` {what}", path.display()));
-    let text = fs::read(path).map_err(|e| refuse("cannot be read").source(e))?;
-    serde_json::from_slice(&text).map_err(|e| refuse("is not JSON").source(e))
+    let hint = "name a JSON file with filters in the form of the protocol's request";
+    let text = fs::read(path).map_err(|e| refuse("cannot be read").source(e).hint(hint))?;
+    serde_json::from_slice(&text).map_err(|e| refuse("is not JSON").source(e).hint(hint))
 }

@@ -64,8 +64,9 @@ impl State {
 
 impl From<Coverage> for Holdings {
     fn from(coverage: Coverage) -> Holdings {
-        let Coverage { first, last, totals, dirty, .. } = coverage;
-        Holdings { first, last, days: totals.days, bytes: totals.bytes, dirty: dirty.len() as u64 }
+        let Coverage { first, last, totals, dirty, short, .. } = coverage;
+        let (dirty, short) = (dirty.len() as u64, short.len() as u64);
+        Holdings { first, last, days: totals.days, bytes: totals.bytes, dirty, short }
     }
 }
 

@@ -21,7 +21,7 @@ const AGAIN_MAX: usize = 2;
 impl Exporter {
     /// Publishes the days of `slice`, several together. A day that fails is recorded, and the others go on.
     pub(super) async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
-        let Brought { fetched, mut harvest, mut ahead, shortage } = brought;
+        let Brought { fetched, mut harvest, mut ahead, shortage, refetched } = brought;
         self.recorder.slice_fetched(slice, &fetched, &harvest);
         let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
         let observer = Observer {
@@ -55,7 +55,8 @@ impl Exporter {
         for (day, promised) in promises {
             let fetched = slice.interval.intersection(&day.interval()).unwrap_or(promised);
             let late = self.publisher.observation(&observer, day, promised, harvest.take(day));
-            let late = Observation { fetched, ..late };
+            let refetched = refetched.get(&day).copied().unwrap_or(0);
+            let late = Observation { fetched, refetched, ..late };
             match ahead.remove(&day).transpose() {
                 Ok(drafted) => observations.push(Observation { drafted, ..late }),
                 Err(error) => self.recorder.day_failed(day, observer.source, &error),
@@ -94,7 +95,9 @@ impl Exporter {
             chain += fetched.chains;
             // Most of these the first fetch brought as well: better kept twice than lost.
             self.publisher.quarantine(Feed::Slice(again), &mut harvest, false).await?;
-            observation.rows.extend(harvest.take(observation.day));
+            let rows = harvest.take(observation.day);
+            observation.refetched += rows.count() as u64;
+            observation.rows.extend(rows);
             (observation.fetched, observation.observed_at) = (whole, fetched.observed_at);
             observation.confirmed = confirmed;
             published = self.publisher.publish(*observation).await?;

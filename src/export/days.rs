@@ -157,6 +157,7 @@ impl Publisher {
             out_of_window: by.out_of_window,
             quarantined: by.quarantined,
             shortage: by.shortage,
+            refetched: 0,
             moved: Arc::new(HashSet::new()),
             confirmed: false,
             force_protocol: by.forced,

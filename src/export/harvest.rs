@@ -160,6 +160,11 @@ impl Harvest {
         self.days.remove(&day).unwrap_or_default()
     }
 
+    /// How many records each day has.
+    pub(super) fn records_by_day(&self) -> BTreeMap<Day, u64> {
+        self.days.iter().map(|(day, rows)| (*day, rows.count() as u64)).collect()
+    }
+
     /// Every day with rows.
     pub(super) fn days(&self) -> Vec<Day> {
         self.days.keys().copied().collect()

@@ -77,6 +77,8 @@ pub(super) struct Brought {
     pub(super) ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
     /// What the source counts and did not send, twice.
     pub(super) shortage: Option<Shortage>,
+    /// Records that a second fetch brought, by day: no second delivery by the source.
+    pub(super) refetched: BTreeMap<Day, u64>,
 }
 
 /// One way through some days.
@@ -259,7 +261,7 @@ impl Exporter {
         };
         self.publisher.discard(void.into_values().flatten().collect()).await?;
         match fetched {
-            Ok(fetched) => Ok(Brought { fetched, harvest, ahead, shortage: None }),
+            Ok(fetched) => Ok(Brought { fetched, harvest, ahead, shortage: None, refetched: BTreeMap::new() }),
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();

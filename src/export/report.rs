@@ -65,6 +65,8 @@ pub struct Holdings {
     pub bytes: u64,
     /// Days that were seen to have changed at the source since.
     pub dirty: u64,
+    /// Days of which the source counts more conversations than it sends.
+    pub short: u64,
 }
 
 /// One conversation as the lake has it.

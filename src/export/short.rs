@@ -26,6 +26,7 @@ impl Exporter {
         }
         let Brought { fetched, harvest, .. } = again?;
         tracing::warn!("{slice}: {}, also when it was asked again: its days are marked dirty", told(&fetched));
+        first.refetched = harvest.records_by_day();
         first.harvest.join(harvest);
         let numbers = |fetched: &Fetched| (fetched.records + fetched.missing, fetched.records);
         let (told, read) = numbers(&fetched);

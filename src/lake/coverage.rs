@@ -27,6 +27,8 @@ pub struct Coverage {
     pub missing: Vec<Gap>,
     /// Days that were seen to have changed since.
     pub dirty: Vec<Day>,
+    /// Days of which the source counts more conversations than it sends.
+    pub short: Vec<Day>,
     /// Every day that has a receipt, in order.
     pub days: Vec<HeldDay>,
 }
@@ -85,6 +87,7 @@ impl Coverage {
             tables: BTreeMap::new(),
             missing: Vec::new(),
             dirty: Vec::new(),
+            short: Vec::new(),
             days: Vec::new(),
         };
         for (day, entry) in ledger.days().filter(|(day, _)| days.contains(**day)) {
@@ -102,7 +105,9 @@ impl Coverage {
             }
             coverage.first.get_or_insert(*day);
             coverage.last = Some(*day);
-            coverage.dirty.extend((state == State::Dirty).then_some(*day));
+            let changed = entry.is_dirty();
+            coverage.dirty.extend(changed.then_some(*day));
+            coverage.short.extend((state == State::Dirty && !changed).then_some(*day));
             coverage.days.push(HeldDay {
                 date: *day,
                 state,

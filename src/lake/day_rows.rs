@@ -78,6 +78,11 @@ impl DayRows {
         self.held.absorb(other.held);
     }
 
+    /// How many records there are, void ones included.
+    pub fn count(&self) -> usize {
+        self.records().sum()
+    }
+
     /// How many records each batch and each run has, void ones included.
     pub(super) fn records(&self) -> impl Iterator<Item = usize> {
         let batches = self.batches.iter().map(|batch| batch.keys.len());

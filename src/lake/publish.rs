@@ -45,6 +45,8 @@ pub struct Observation {
     pub asked: Interval,
     /// What was fetched: all of the day, or a part that holds the one that was asked for.
     pub fetched: Interval,
+    /// Records among `rows` that a second fetch brought: of those the source has sent none twice for that.
+    pub refetched: u64,
     /// How it was fetched.
     pub source: Source,
     /// Up to where the source promised to be complete; `None` when it promises nothing, and such a day never settles.
@@ -262,6 +264,7 @@ impl Run {
         vanished: &[u128],
     ) -> Receipt {
         let Observation { day, availability, .. } = *observation;
+        let refetched = observation.refetched.min(drafted.duplicates);
         Receipt {
             version: VERSION,
             day,
@@ -274,9 +277,9 @@ impl Run {
             source: observation.source,
             availability,
             counts: Counts {
-                records: drafted.records,
+                records: drafted.records - refetched,
                 conversations: drafted.conversations,
-                duplicates: drafted.duplicates,
+                duplicates: drafted.duplicates - refetched,
                 outside: drafted.outside,
                 out_of_window: observation.out_of_window,
                 quarantined: observation.quarantined,

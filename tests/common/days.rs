@@ -65,6 +65,7 @@ impl Tables {
             out_of_window: 0,
             quarantined: 0,
             shortage: None,
+            refetched: 0,
             moved: Arc::default(),
             confirmed: true,
             force_protocol: false,

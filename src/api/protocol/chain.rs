@@ -19,6 +19,10 @@ use crate::time::{Interval, Timestamp};
 /// Down to this size a page is halved because it is slow: what is slow below it is so for another reason.
 const PAGE_SIZE_SLOW_MIN: u32 = 10;
 
+/// What to do about an answer that stays unreadable.
+const UNREADABLE_HINT: &str = "the answer is kept under `_convlake/quarantine` of the lake: look at it; is it the API \
+     that --base-url or --region names, and does it page by --protocol?";
+
 /// Why a chain ended before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -56,6 +60,15 @@ impl Stop {
         match Objection::of(&rejection) {
             Some(objection) => Stop::Object(objection, rejection.into_bare_error()),
             None => Stop::Fail(rejection.into_error()),
+        }
+    }
+
+    /// Adds what to do about it.
+    pub(super) fn hint(self, hint: &str) -> Stop {
+        match self {
+            Stop::Restart(error) => Stop::Restart(error.hint(hint)),
+            Stop::Fail(error) => Stop::Fail(error.hint(hint)),
+            other => other,
         }
     }
 
@@ -174,7 +187,7 @@ impl Chain<'_> {
             }
             Failure::Final(error) => Stop::Fail(error),
             Failure::Unreadable { body, reason } => {
-                Stop::Unreadable(Error::data(reason), Box::new(Unread { number, body }))
+                Stop::Unreadable(Error::data(reason).hint(UNREADABLE_HINT), Box::new(Unread { number, body }))
             }
             Failure::Rejected(rejection) => {
                 // The cursor has died, or the job.

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::plan::Protocol;
 use crate::time::Interval;
 
+/// What may be wrong when cursors lead nowhere.
+const CURSOR_HINT: &str = "--cursor-in body or --cursor-in query says where the API reads the cursor";
 /// Empty pages in a row that still lead on; a source that never ends is told from a sparse one here.
 const EMPTY_PAGES_MAX: u32 = 100;
 
@@ -60,7 +62,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
         let mut received = chain.ask(call, number).await?;
         let step = trail
             .follow(std::mem::take(&mut received.envelope.next_page_cursor))
-            .map_err(|s| s.context(|| format!("page {number}")))?;
+            .map_err(|s| s.hint(CURSOR_HINT).context(|| format!("page {number}")))?;
         if step == Step::Again {
             continue;
         }
@@ -69,7 +71,7 @@ pub(super) async fn chain(walk: &mut Walk<'_>) -> Result<(), Stop> {
         if same == SAME_PAGES_MAX {
             let error =
                 Error::data(format!("page {number} is the same as the two before it: the cursor leads nowhere"));
-            return Err(Stop::Restart(error.hint("--cursor-in body or --cursor-in query says where the API reads it")));
+            return Err(Stop::Restart(error.hint(CURSOR_HINT)));
         }
         last = records;
         walk.note(&received.said()).await?;

@@ -25,6 +25,7 @@ fn number(asked: &Asked) -> u64 {
 
 /// Whatever stands where a page should be.
 mod answers {
+    use super::super::QUERY_PATH;
     use super::*;
     use std::sync::Arc;
 
@@ -75,8 +76,10 @@ mod answers {
         });
         let settings = ApiSettings { wanted: Wanted { page_size: Some(2), ..Wanted::default() }, ..settings() };
         let (fetched, delivered) = fetch(&api(&scripted, settings), slice(protocol, 2)).await;
-        let is_page =
-            |asked: &Asked| asked.method == "POST" && asked.path.ends_with("query") || asked.path.contains("/results");
+        let is_page = |asked: &Asked| {
+            asked.method == "POST" && asked.path.split('?').next() == Some(QUERY_PATH)
+                || asked.path.contains("/results")
+        };
         let tries = scripted.asked().iter().filter(|asked| is_page(asked) && page_of(asked) == at).count();
         (fetched, delivered, tries)
     }

@@ -102,7 +102,8 @@ impl Inputs {
         }
         let is_pattern = |text: &&str| text.contains(['*', '?', '[']);
         let Some(pattern) = text.filter(is_pattern) else {
-            return Err(Error::usage(format!("`{}` is no file and no folder", path.display())));
+            return Err(Error::usage(format!("`{}` is no file and no folder", path.display()))
+                .hint("name files, folders, patterns, `-` for stdin, or objects of s3://, gs:// and az://"));
         };
         let found = glob::glob_with(pattern, PATTERNS)
             .map_err(|e| Error::usage(format!("`{pattern}` is neither a file nor a pattern")).source(e))?;

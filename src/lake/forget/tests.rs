@@ -52,6 +52,7 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
         out_of_window: 0,
         quarantined: 0,
         shortage: None,
+        refetched: 0,
         moved: Arc::default(),
         confirmed: true,
         force_protocol: false,

@@ -66,6 +66,7 @@ impl Lab {
             out_of_window: 0,
             quarantined: 0,
             shortage: None,
+            refetched: 0,
             moved: Arc::default(),
             confirmed: false,
             force_protocol: false,

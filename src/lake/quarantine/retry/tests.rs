@@ -55,6 +55,7 @@ impl Lab {
             out_of_window: 0,
             quarantined: 0,
             shortage: None,
+            refetched: 0,
             moved: Arc::default(),
             confirmed: true,
             force_protocol: false,
