@@ -184,8 +184,8 @@ fn what_is_forgotten_or_has_expired_does_not_come_back_with_a_merge() {
     save(&convlake, "all.json", &all);
     fs::write(convlake.path("ids"), gone).unwrap();
     merge(&convlake, "lake", &["all.json"]);
-    convlake.succeed(["forget", "lake", "--file", "ids"]);
-    convlake.succeed(["expire", "lake", "--before", DAYS[1]]);
+    convlake.succeed(["forget", "lake", "--yes", "--file", "ids"]);
+    convlake.succeed(["expire", "lake", "--yes", "--before", DAYS[1]]);
     merge(&convlake, "lake", &["all.json"]);
     let held = ids(&convlake.lake());
     assert_eq!(held.keys().copied().collect::<Vec<_>>(), [day(DAYS[1]), day(DAYS[2])]);

@@ -119,7 +119,7 @@ fn show(status: &Status, lake: &Lake, location: &str, style: Style) -> String {
     text += &format!("\n{}\n", calendar(first, last, |day| states.get(&day).copied(), style));
     text += &format!("{}\n", legend(style));
     text += &named("missing", coverage.missing.iter().map(gap));
-    text += &named("changed at the source since", coverage.dirty.iter().map(Day::to_string));
+    text += &named("changed at the source since", coverage.changed().iter().map(Day::to_string));
     text += &named("short of the source's own count", coverage.short.iter().map(Day::to_string));
     let rows: Vec<Vec<String>> = coverage
         .tables

@@ -64,8 +64,8 @@ impl State {
 
 impl From<Coverage> for Holdings {
     fn from(coverage: Coverage) -> Holdings {
-        let Coverage { first, last, totals, dirty, short, .. } = coverage;
-        let (dirty, short) = (dirty.len() as u64, short.len() as u64);
+        let (dirty, short) = (coverage.changed().len() as u64, coverage.short.len() as u64);
+        let Coverage { first, last, totals, .. } = coverage;
         Holdings { first, last, days: totals.days, bytes: totals.bytes, dirty, short }
     }
 }

@@ -25,9 +25,9 @@ pub struct Coverage {
     pub tables: BTreeMap<TableName, Totals>,
     /// Days without a receipt between the first and the last.
     pub missing: Vec<Gap>,
-    /// Days that were seen to have changed since.
+    /// Days that are dirty: seen to have changed since, or short.
     pub dirty: Vec<Day>,
-    /// Days of which the source counts more conversations than it sends.
+    /// Those that have not changed: the source counts more conversations than it sends.
     pub short: Vec<Day>,
     /// Every day that has a receipt, in order.
     pub days: Vec<HeldDay>,
@@ -105,9 +105,8 @@ impl Coverage {
             }
             coverage.first.get_or_insert(*day);
             coverage.last = Some(*day);
-            let changed = entry.is_dirty();
-            coverage.dirty.extend(changed.then_some(*day));
-            coverage.short.extend((state == State::Dirty && !changed).then_some(*day));
+            coverage.dirty.extend((state == State::Dirty).then_some(*day));
+            coverage.short.extend((state == State::Dirty && !entry.is_dirty()).then_some(*day));
             coverage.days.push(HeldDay {
                 date: *day,
                 state,
@@ -122,6 +121,11 @@ impl Coverage {
         let missing = coverage.missing.iter().map(|gap| gap.days).sum();
         coverage.states.insert("missing", missing);
         coverage
+    }
+
+    /// Days that were seen to have changed since.
+    pub fn changed(&self) -> Vec<Day> {
+        self.dirty.iter().copied().filter(|day| self.short.binary_search(day).is_err()).collect()
     }
 
     /// Conversations of all days.

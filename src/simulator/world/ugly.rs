@@ -104,14 +104,14 @@ impl Ugly {
     ];
 
     /// Whether a conversation can still be read out of it: it has an id and a start, and it is JSON that a strict
-    /// reader takes.
+    /// reader takes, or takes when half a character becomes U+FFFD.
     pub fn readable(self) -> bool {
         use Ugly::*;
         match self {
             NullFields | OddId | Twin | FarFuture | FarPast | EndBeforeStart | WrongTypes | BigNumbers | HugeNumber
-            | ControlCharacters | HugeString | DuplicateKeys | Unknown | Empty => true,
-            NoId | NullId | NumericId | EmptyId | NoStart | BrokenStart | NumericStart | NotANumber | LoneSurrogate
-            | InvalidUtf8 | Deep | Number | Array | Null | Text => false,
+            | LoneSurrogate | ControlCharacters | HugeString | DuplicateKeys | Unknown | Empty => true,
+            NoId | NullId | NumericId | EmptyId | NoStart | BrokenStart | NumericStart | NotANumber | InvalidUtf8
+            | Deep | Number | Array | Null | Text => false,
         }
     }
 
