@@ -1,12 +1,10 @@
 //! Calls that wait for a disk or a store, several at a time.
 //!
-//! They have threads of their own: rayon's common ones are for work. These are kept, because most waits are shorter than
-//! a thread takes to be made and ended.
+//! They have threads of their own, and not those of a pool: a call waits as long as others need, and what a pool holds back
+//! behind it would wait with it.
 
-use std::sync::LazyLock;
-
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use crate::error::{Error, Result};
 
@@ -14,21 +12,29 @@ use crate::error::{Error, Result};
 /// may be in memory whole meanwhile.
 const WAITING_MAX: usize = 8;
 
-static WAITING: LazyLock<Result<ThreadPool, ThreadPoolBuildError>> =
-    LazyLock::new(|| ThreadPoolBuilder::new().num_threads(WAITING_MAX).thread_name(|i| format!("wait-{i}")).build());
-
 /// Does `work` for every one of `items`, some at a time. The first error ends it: what has begun is finished.
 ///
 /// # Errors
 /// That error.
-pub(super) fn together<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync + Send) -> Result<()> {
-    if let [only] = items {
-        return work(only);
-    }
-    match &*WAITING {
-        Ok(threads) => threads.install(|| items.par_iter().try_for_each(work)),
-        Err(e) => Err(Error::bug(format!("cannot start the threads that wait: {e}"))),
-    }
+pub(super) fn together<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let some = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            work(item).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..items.len().min(WAITING_MAX)).map(|_| scope.spawn(some)).collect();
+        let own = some();
+        let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::bug("a thread that waits for the storage died")))
+        };
+        others.into_iter().map(join).fold(own, |first, other| first.and(other))
+    })
 }
 
 #[cfg(test)]
