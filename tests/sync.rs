@@ -546,7 +546,8 @@ async fn days_that_stay_short_are_due_again_only_when_their_numbers_change() {
     let org = Org::new(short_by(1), NOW);
     let report = org.sync(keep(&org, "query")).await;
     assert_eq!(report.totals.exit, 0, "{report:#?}");
-    assert!(report.totals.missing > 0 && report.days.iter().all(|day| day.state == Some("dirty")), "{report:#?}");
+    let mut filled = report.days.iter().filter(|day| day.conversations > 0);
+    assert!(report.totals.missing > 0 && filled.all(|day| day.state == Some("dirty")), "{report:#?}");
     let again = org.sync(keep(&org, "query")).await;
     assert_eq!((again.totals.calls, reasons(&again)), (0, String::new()), "the numbers are known");
 
