@@ -309,13 +309,10 @@ fn a_pattern_that_the_shell_left_alone_is_looked_for() {
 fn inputs_that_are_not_there_are_a_wrong_call() {
     let convlake = Convlake::new();
     fs::create_dir(convlake.path("empty")).unwrap();
-    save(&convlake, "others/a.txt", "x");
-    save(&convlake, "others/b.parquet", "x");
     save(&convlake, "old/_convlake/lake.json", "{}");
     for (given, named) in [
         ("*.json", "nothing matches `*.json`"),
-        ("empty", "`empty` holds no saved pages: nothing"),
-        ("others", "`others` holds no saved pages: only a.txt, b.parquet"),
+        ("empty", "`empty` holds no file"),
         ("old", "`old` is a lake"),
         ("missing.json", "`missing.json` is no file and no folder"),
         ("https://example.com/pages.json", "unknown scheme `https`"),
@@ -325,6 +322,17 @@ fn inputs_that_are_not_there_are_a_wrong_call() {
         assert!(run.stderr.contains(named), "{given}: {}", run.stderr);
         assert!(!convlake.lake().exists(), "a wrong call leaves no lake: {given}");
     }
+}
+
+#[test]
+fn of_a_folder_in_which_nothing_is_called_like_pages_everything_is_looked_at() {
+    let convlake = Convlake::new();
+    save(&convlake, "export/all.csv", "Conversation ID,Date\n0000-1,2025-03-04\n");
+    let run = convert(&convlake, &["export"]);
+    assert_eq!(run.code, Some(65), "{}", run.stderr);
+    assert!(run.stderr.contains("all.csv") && run.stderr.contains("CSV"), "{}", run.stderr);
+    save(&convlake, "dump/pages", page(&ALL).to_string());
+    assert_plain(&convlake, &["dump"]);
 }
 
 #[test]

@@ -388,7 +388,7 @@ pub(crate) fn saved_pages_are_read_where_they_are(kind: Kind) {
         assert_eq!(run.stderr.contains("is a lake and left out"), whole, "{}", run.stderr);
     }
     for (given, named) in
-        [("in/none.json", "holds no saved pages"), ("none/", "holds no saved pages"), ("in/*.csv", "nothing matches")]
+        [("in/none.json", "holds no file"), ("none/", "holds no file"), ("in/*.csv", "nothing matches")]
     {
         let run = convert(&[given]);
         assert_eq!(run.code, Some(2), "{}", run.stderr);

@@ -150,18 +150,21 @@ impl Inputs {
         self.chosen(&folder.display().to_string(), named.collect())
     }
 
-    /// Takes what looks like saved pages by its name, and says what does not.
+    /// Takes what looks like saved pages by its name, and says what does not. Where nothing looks like them all is taken: what
+    /// it is instead is seen when it is read.
     fn chosen(&mut self, place: &str, found: Vec<(String, Input)>) -> Result<()> {
-        let (chosen, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(name, _)| is_of_pages(name));
-        let names = others.iter().take(NAMED_MAX).map(|(name, _)| file_name(name)).collect::<Vec<_>>().join(", ");
-        let more = if others.len() > NAMED_MAX { ", …" } else { "" };
-        let endings = ENDINGS.map(|ending| format!(".{ending}")).join(" ");
+        let (mut chosen, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(name, _)| is_of_pages(name));
         if chosen.is_empty() {
-            let held = if others.is_empty() { "nothing".to_owned() } else { format!("only {names}{more}") };
-            return Err(Error::usage(format!("`{place}` holds no saved pages: {held}"))
+            std::mem::swap(&mut chosen, &mut others);
+        }
+        if chosen.is_empty() {
+            let endings = ENDINGS.map(|ending| format!(".{ending}")).join(" ");
+            return Err(Error::usage(format!("`{place}` holds no file"))
                 .hint(format!("pages are in files called {endings}, also with .gz or .zst; others can be named")));
         }
         if !others.is_empty() {
+            let names = others.iter().take(NAMED_MAX).map(|(name, _)| file_name(name)).collect::<Vec<_>>().join(", ");
+            let more = if others.len() > NAMED_MAX { ", …" } else { "" };
             let files = if others.len() == 1 { "1 file is" } else { &format!("{} files are", others.len()) };
             self.notes.push(format!("`{place}`: {files} left out by name: {names}{more}"));
         }

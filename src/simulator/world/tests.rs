@@ -224,7 +224,9 @@ fn every_ugliness_occurs_at_the_documented_rate_and_only_the_readable_ones_can_b
             let text = |key| value.as_ref()?.get(key)?.as_str().map(str::to_owned);
             let readable = text("conversationId").is_some_and(|id| !id.is_empty())
                 && text(start).is_some_and(|start| parse_timestamp(&start).is_some());
-            assert_eq!(readable, birth.ugly.is_none_or(Ugly::readable), "{:?}", birth.ugly);
+            // This one is read with U+FFFD for half a character, which a strict reader does not do.
+            let strictly = |ugly: Ugly| ugly.readable() && ugly != Ugly::LoneSurrogate;
+            assert_eq!(readable, birth.ugly.is_none_or(strictly), "{:?}", birth.ugly);
         }
         seen.extend(birth.ugly);
     }
