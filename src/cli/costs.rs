@@ -18,7 +18,7 @@ pub(super) fn calls(expected: &Expectation) -> String {
 fn unknown(expected: &Expectation) -> String {
     let most = expected.calls_max.unwrap_or(expected.calls);
     format!(
-        "the number of calls is unknown: {} without conversations, {} with 10,000 a day; `convlake plan --probe` asks for the totals",
+        "calls are unknown: about {} if there are no conversations, {} at 10,000 a day; `convlake plan --probe` asks the source",
         number(expected.calls),
         number(most)
     )
