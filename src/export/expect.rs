@@ -92,7 +92,7 @@ pub struct Expectation {
     pub slices: u64,
     /// Calls for conversations; those without any conversation when nothing is known.
     pub calls: u64,
-    /// The calls at [`CONVERSATIONS_A_DAY_MAX`] conversations a day, when nothing is known.
+    /// The calls at 10,000 conversations a day, when nothing is known.
     pub calls_max: Option<u64>,
     /// What `calls` is known from.
     pub basis: Basis,

@@ -10,7 +10,7 @@
 //! and partial. Nobody was asked for it, so it counts as observed before anything happened in it: whoever asks a source
 //! for such a day knows more.
 //!
-//! A merge that dies halfway has lost nothing: see [`journal`].
+//! A merge that dies halfway has lost nothing: see `journal`.
 //!
 //! A conversation of which another version starts on another day is in both days at first. Then [`Run::misplaced`] finds
 //! it, and the day with the earlier version loses it: not before the other one holds it.
@@ -238,7 +238,7 @@ impl Run {
     /// of which another day has the version that counts. Days that have nothing to do with `days` are not looked at.
     ///
     /// # Errors
-    /// Like [`Run::reread`].
+    /// Like `Run::reread`.
     pub fn misplaced(&self, days: &BTreeSet<Day>) -> Result<BTreeMap<Day, HashSet<u128>>> {
         let ledger = self.records().all()?;
         let around = days.iter().flat_map(|day| [day.plus(-1), *day, day.next()]);
