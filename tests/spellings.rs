@@ -110,5 +110,6 @@ fn a_record_in_another_spelling_is_the_same_wherever_it_is_saved() {
     let convlake = Convlake::new();
     write(&convlake.path("none.json"), r#"{"conversations":[{"conversation_idd":"c1"}]}"#);
     let run = convlake.run(["convert", "none.json", "--out", "lake"]);
-    assert!(run.stderr.contains("1 record could not be read"), "{}", run.stderr);
+    assert_eq!(run.code, Some(65), "{}", run.stderr);
+    assert!(run.stderr.contains("its only record cannot be read (no_id 1)"), "{}", run.stderr);
 }
