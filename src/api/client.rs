@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::heard::Heard;
 use super::pace::{CALLS_PER_MINUTE, Pace, Permit};
 use super::retry::{Policy, Tries};
 use super::settings::ApiSettings;
@@ -110,8 +111,8 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) body: Bytes,
-    /// The server's clock.
-    pub(crate) date: Option<Timestamp>,
+    /// When it was given.
+    pub(crate) heard: Heard,
 }
 
 /// Why a successful answer cannot be used.
@@ -203,9 +204,9 @@ impl Client {
             if tries.failed() > 0 && call.counted {
                 self.counters.retry();
             }
-            let Attempt { outcome, token, permit } = self.attempt(call, &tries).await?;
+            let Attempt { outcome, sent, token, permit } = self.attempt(call, &tries).await?;
             let (verdict, unreadable) = match judge(outcome, &self.secrets, self.now()) {
-                Verdict::Accept(response) => match interpret(response, &self.secrets, &read) {
+                Verdict::Accept(response) => match interpret(response, (sent, self.now()), &self.secrets, &read) {
                     Reading::Done(value) => {
                         token.served();
                         self.policy.earn();
@@ -273,7 +274,7 @@ impl Client {
                 Error::later(format!("the budget of {budget} calls is spent")).hint("run again; progress is kept")
             );
         }
-        let started = Instant::now();
+        let (started, sent) = (Instant::now(), self.now());
         let outcome = self.policy.within(self.transport.send(self.request(call, &token)?)).await?;
         if let Ok(response) = &outcome {
             permit.answered(response.headers(), response.status() != StatusCode::TOO_MANY_REQUESTS);
@@ -286,7 +287,7 @@ impl Client {
                 started.elapsed().as_millis()
             );
         }
-        Ok(Attempt { outcome, token, permit })
+        Ok(Attempt { outcome, sent, token, permit })
     }
 
     async fn token(&self) -> Result<Token> {
@@ -314,6 +315,8 @@ impl Client {
 /// One request sent, and what it was sent with.
 struct Attempt<'a> {
     outcome: Result<Response, TransportError>,
+    /// When it was sent.
+    sent: Timestamp,
     token: Token,
     /// Held until the verdict, so that a pause begins before the next caller's turn.
     permit: Permit<'a>,
@@ -326,13 +329,18 @@ enum Reading<T> {
     Misread(Verdict, Option<Bytes>),
 }
 
-fn interpret<T>(response: Response, secrets: &Secrets, read: impl Fn(&Answer) -> Result<T, Misread>) -> Reading<T> {
+fn interpret<T>(
+    response: Response,
+    (sent, now): (Timestamp, Timestamp),
+    secrets: &Secrets,
+    read: impl Fn(&Answer) -> Result<T, Misread>,
+) -> Reading<T> {
     let again =
         |what: &str| Verdict::Again(Trouble { cause: Cause::Unreadable, what: secrets.tell(what), asked: None });
     if is_html(&response) {
         return Reading::Misread(again("a proxy or portal answered in place of the API"), None);
     }
-    let answer = Answer { date: date(response.headers()), body: response.into_body() };
+    let answer = Answer { heard: Heard::new(date(response.headers()), sent, now), body: response.into_body() };
     match read(&answer) {
         Ok(value) => Reading::Done(value),
         Err(Misread::Refusal(refusal)) => Reading::Misread(refused(refusal.told(secrets), None), None),

@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use super::client::{Answer, Call, Client, Failure, Misread};
 use super::envelope::Envelope;
+use super::heard::Heard;
 use super::limits::Objection;
 use super::page::Page;
 use super::protocol::read_page;
@@ -85,18 +86,21 @@ pub struct Listing {
     pub pages: Vec<Page>,
     /// When the first answer was given, by the server's clock.
     pub observed_at: Timestamp,
+    /// By how many seconds that clock was ahead of the run's own, when it was more than [`crate::api::SKEW_MAX`].
+    pub clock_skew: Option<i64>,
     /// Whether the API would not page to the end of a list.
     pub cut: bool,
 }
 
 /// Lists `dimension` to its end.
 pub(super) async fn list(client: &Client, dimension: &Dimension) -> Result<Listing> {
-    let mut lister = Lister { client, dimension, pages: Vec::new(), observed_at: None, cut: false };
+    let mut lister = Lister { client, dimension, pages: Vec::new(), heard: None, cut: false };
     for (chain, parameters) in (0..).zip(dimension.lists) {
         lister.list(chain, parameters).await.context(|| dimension.name.to_owned())?;
     }
-    let Lister { pages, observed_at, cut, .. } = lister;
-    Ok(Listing { pages, observed_at: observed_at.unwrap_or_else(|| client.now()), cut })
+    let Lister { pages, heard, cut, .. } = lister;
+    let observed_at = heard.map_or_else(|| client.now(), |heard| heard.at);
+    Ok(Listing { pages, observed_at, clock_skew: heard.and_then(|heard| heard.skew), cut })
 }
 
 /// The way through the lists of one dimension.
@@ -104,7 +108,8 @@ struct Lister<'a> {
     client: &'a Client,
     dimension: &'a Dimension,
     pages: Vec<Page>,
-    observed_at: Option<Timestamp>,
+    /// The first answer.
+    heard: Option<Heard>,
     cut: bool,
 }
 
@@ -112,7 +117,7 @@ struct Lister<'a> {
 struct Received {
     envelope: Envelope,
     page: Page,
-    date: Timestamp,
+    heard: Heard,
 }
 
 impl Lister<'_> {
@@ -148,8 +153,8 @@ impl Lister<'_> {
                 }
                 outcome => outcome.map_err(|failure| (failure, number))?,
             };
-            let Received { envelope, page, date } = received;
-            self.observed_at.get_or_insert(date);
+            let Received { envelope, page, heard } = received;
+            self.heard.get_or_insert(heard);
             let is_empty = page.records.is_empty();
             let more = match self.dimension.paging {
                 Paging::Linked => {
@@ -202,11 +207,10 @@ impl Lister<'_> {
             if number == 1 && records.is_empty() && envelope.total.is_some_and(|total| total > 0) {
                 return Err(Misread::Odd("the first page is empty, and the API counts at least one".to_owned()));
             }
-            let date = answer.date.unwrap_or_else(|| self.client.now());
             Ok(Received {
                 envelope,
                 page: Page { chain, number, body: answer.body.clone(), records, list: None },
-                date,
+                heard: answer.heard,
             })
         };
         self.client.call(call, read).await

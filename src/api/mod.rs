@@ -16,6 +16,7 @@ pub mod transport;
 pub mod vocabulary;
 
 mod client;
+mod heard;
 mod limits;
 pub(crate) mod nesting;
 mod outline;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use dimension::{DIMENSIONS, Dimension, Listing};
 pub use filter::Filters;
+pub use heard::SKEW_MAX;
 pub use limits::QUERY_RESULTS_MAX;
 pub use pace::{CALLS_IN_FLIGHT_MAX, CALLS_PER_MINUTE, CALLS_PER_MINUTE_PAGE, UNPACED};
 pub use page::{Delivery, Page};

@@ -21,20 +21,23 @@ const AGAIN_MAX: usize = 2;
 impl Exporter {
     /// Publishes the days of `slice`, several together. A day that fails is recorded, and the others go on.
     pub(super) async fn publish_days(&self, slice: &Slice, asked: &Asked, brought: Brought) -> Result<()> {
-        let Brought { fetched, mut harvest, mut ahead, shortage, refetched } = brought;
+        let Brought { fetched, generation, mut harvest, mut ahead, shortage, refetched } = brought;
         self.recorder.slice_fetched(slice, &fetched, &harvest);
         let readable = harvest.check_readable(self.max_bad).context(|| slice.to_string());
         let observer = Observer {
             source: slice.protocol.into(),
             forced: self.manner.protocol == ProtocolChoice::One(Protocol::Query),
             availability: fetched.availability,
+            generation,
             observed_at: fetched.observed_at,
+            clock_skew: fetched.clock_skew,
             lookback: self.manner.lookback,
             out_of_window: harvest.seen().out_of_window,
             quarantined: harvest.bad.len() as u64,
             shortage,
         };
-        self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, readable.is_err()).await?;
+        let feed = Feed::Slice(*slice);
+        self.publisher.quarantine((feed, generation), &mut harvest, readable.is_err()).await?;
         readable?;
         self.publisher.mark_dirty(active_elsewhere(slice, &harvest, asked), fetched.observed_at).await?;
         let (mut promises, mut rest) = (Vec::new(), Vec::new());
@@ -46,7 +49,7 @@ impl Exporter {
             };
             if promised == day.interval() && !ahead.contains_key(&day) {
                 let (rows, leaving) = (harvest.take(day), self.workshop.memory().leaving());
-                rest.push(LeftBehind { day, rows, observed_at: fetched.observed_at, leaving });
+                rest.push(LeftBehind { day, rows, generation, observed_at: fetched.observed_at, leaving });
             }
             promises.push((day, promised));
         }
@@ -91,14 +94,16 @@ impl Exporter {
             };
             let whole = observation.day.interval();
             let again = Slice { interval: whole, matching: Matching::Start, ..*slice };
-            let Brought { mut harvest, fetched, .. } = self.fetch(&again, chain, &|_| false).await?;
+            let generation = observation.generation;
+            let Brought { mut harvest, fetched, .. } = self.fetch(&again, (generation, chain), &|_| false).await?;
             chain += fetched.chains;
             // Most of these the first fetch brought as well: better kept twice than lost.
-            self.publisher.quarantine(Feed::Slice(again), &mut harvest, false).await?;
+            self.publisher.quarantine((Feed::Slice(again), generation), &mut harvest, false).await?;
             let rows = harvest.take(observation.day);
             observation.refetched += rows.count() as u64;
             observation.rows.extend(rows);
             (observation.fetched, observation.observed_at) = (whole, fetched.observed_at);
+            observation.clock_skew = observation.clock_skew.or(fetched.clock_skew);
             observation.confirmed = confirmed;
             published = self.publisher.publish(*observation).await?;
         }

@@ -70,6 +70,8 @@ async fn run(
     recorder: &Arc<Recorder>,
     clock: Clock,
 ) -> Result<()> {
+    // Before anything is read: what the lake comes to hold meanwhile is not older than these files.
+    let generation = publisher.next_generation(None).await?;
     let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
     let inputs: Arc<[Input]> = inputs.into();
     let feed = Feed::Saved(Arc::clone(&inputs));
@@ -77,7 +79,7 @@ async fn run(
     let reading = tokio::task::spawn_blocking(move || reading.all());
     let observed_at = clock.now();
     let (left, mut behind) = mpsc::channel(1);
-    let owner = Owner { feed: feed.clone(), now: observed_at };
+    let owner = Owner { feed: feed.clone(), generation, now: observed_at };
     let early = Early { to: left, wants: &|_| true, spilled: true };
     // What is added to a day is assembled with what the lake holds of it, not before.
     let early = (onto == Onto::Replace).then_some(early);
@@ -95,13 +97,15 @@ async fn run(
         source: Source::Files,
         forced: false,
         availability: None,
+        generation,
         observed_at,
+        clock_skew: None,
         lookback: LOOKBACK,
         out_of_window: 0,
         quarantined: harvest.bad.len() as u64,
         shortage: None,
     };
-    publisher.quarantine(feed, &mut harvest, read.is_err() || readable.is_err()).await?;
+    publisher.quarantine((feed, generation), &mut harvest, read.is_err() || readable.is_err()).await?;
     let others = read?;
     readable?;
     if others > 0 && harvest.seen().records == 0 {
@@ -115,7 +119,10 @@ async fn run(
     // What came of a day after it was drafted joins it when it is published.
     let mut late: BTreeMap<Day, DayRows> = ahead.keys().map(|day| (*day, harvest.take(*day))).collect();
     let days = harvest.days().into_iter();
-    let left = |day| LeftBehind { day, rows: harvest.take(day), observed_at, leaving: workshop.memory().leaving() };
+    let left = |day| {
+        let (rows, leaving) = (harvest.take(day), workshop.memory().leaving());
+        LeftBehind { day, rows, generation, observed_at, leaving }
+    };
     let rest: Vec<LeftBehind> = days.map(left).collect();
     // Full when publishing is slower than encoding: what is encoded takes room.
     let (ready, mut waiting) = mpsc::channel(publisher.together_max());

@@ -1,6 +1,6 @@
 //! The lake's side of the pipeline: what a harvest holds is published, day by day, on threads that may block.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,11 @@ pub(super) struct Observer {
     /// Whether the operator named the protocol: what it brings replaces what a better one brought.
     pub(super) forced: bool,
     pub(super) availability: Option<Timestamp>,
+    /// The generation of what was fetched.
+    pub(super) generation: u64,
     pub(super) observed_at: Timestamp,
+    /// By how many seconds the source's clock was ahead, when that was too much.
+    pub(super) clock_skew: Option<i64>,
     /// How long after its end a day may still change.
     pub(super) lookback: TimeDelta,
     /// Records of days that the fetch does not own.
@@ -98,9 +102,19 @@ impl Publisher {
         self.with_run(move |run| run.lake().identify(&organization)).await
     }
 
+    /// The generation of what is asked for from here on about `days`, or about any day.
+    pub(super) async fn next_generation(&self, days: Option<BTreeSet<Day>>) -> Result<u64> {
+        self.with_run(move |run| run.next_generation(days.as_ref())).await
+    }
+
     /// Keeps the records of `harvest` that could not be read, and the responses that were refused; `failed` says whether
     /// nothing of it will be published.
-    pub(super) async fn quarantine(&self, feed: Feed, harvest: &mut Harvest, failed: bool) -> Result<()> {
+    pub(super) async fn quarantine(
+        &self,
+        (feed, generation): (Feed, u64),
+        harvest: &mut Harvest,
+        failed: bool,
+    ) -> Result<()> {
         let (mut bad, refused) = (std::mem::take(&mut harvest.bad), std::mem::take(&mut harvest.refused));
         if bad.is_empty() && refused.is_empty() {
             return Ok(());
@@ -109,7 +123,8 @@ impl Publisher {
         bad.sort_unstable_by_key(|record| record.position);
         let quarantine = Arc::clone(&self.quarantine);
         self.blocking(move || {
-            let origin = |record: &BadRecord| Origin { place: feed.place(record.position.chain), day: None };
+            let origin =
+                |record: &BadRecord| Origin { place: feed.place(record.position.chain), day: None, generation };
             if failed {
                 quarantine.add_failed(origin, &bad)?
             } else {
@@ -152,7 +167,9 @@ impl Publisher {
             fetched: day.interval(),
             source: by.source,
             availability: by.availability,
+            generation: by.generation,
             observed_at: by.observed_at,
+            clock_skew: by.clock_skew,
             settled_before: by.observed_at - by.lookback,
             out_of_window: by.out_of_window,
             quarantined: by.quarantined,
@@ -168,9 +185,9 @@ impl Publisher {
     /// Encodes a day when it is its turn.
     pub(super) async fn draft(&self, left: LeftBehind) -> Result<Drafted> {
         let turn = self.drafting.acquire().await.map_err(|e| Error::bug("nothing is drafted any more").source(e))?;
-        let LeftBehind { day, rows, observed_at, leaving } = left;
+        let LeftBehind { day, rows, generation, observed_at, leaving } = left;
         let draft = move |run: &Run| {
-            let drafted = run.draft_day(day, &rows, observed_at);
+            let drafted = run.draft_day(day, &rows, generation, observed_at);
             // Whoever waits for it finds the rows gone.
             drop((rows, leaving));
             drafted
@@ -276,7 +293,9 @@ fn report(day: Day, source: Source, outcome: Outcome) -> Option<DayReport> {
         // What vanished from these files had vanished before.
         Outcome::Unchanged(receipt) => Some(seen(new(DayOutcome::Unchanged), &receipt)),
         Outcome::Kept { reason } => Some(kept(reason.to_owned())),
-        Outcome::Superseded { by } => Some(kept(format!("run {by} has published a newer observation, or is about to"))),
+        Outcome::Superseded { by } => {
+            Some(kept(format!("run {} has published a newer observation, or is about to", by.writer())))
+        }
         Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => None,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::report::{DayOutcome, ErrorReport, Report};
+use super::report::{ClockReport, DayOutcome, ErrorReport, Report};
 use crate::api::{Api, DIMENSIONS, Dimension, Listing};
 use crate::error::{Error, Kind, Result};
 use crate::flatten::batch::{BadRecord, DayBatch};
@@ -55,6 +55,9 @@ pub struct DimensionsReport {
     /// Values that are not where they were meant to be, or not as they came.
     #[serde(flatten)]
     pub oddities: Oddities,
+    /// How far the source's clock is from this machine's, when that is more than five minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReport>,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
     /// The exit code of the run.
@@ -119,6 +122,7 @@ pub async fn dimensions(
             calls: 0,
             retries: 0,
             oddities: Oddities::default(),
+            clock: None,
             errors: Vec::new(),
             exit: 0,
         },
@@ -172,6 +176,7 @@ pub async fn daily_dimensions(
         3 | 65 | 69 | 77 => Kind::Partial.exit_code(),
         stopped => stopped,
     };
+    report.clock = report.clock.or(taken.clock);
     report.errors.extend(taken.errors);
     report.oddities.add(&taken.oddities);
     report.dimensions = taken.dimensions;
@@ -200,12 +205,13 @@ impl State<'_> {
             error = &mut stop => return Err(error),
         }
         for dimension in DIMENSIONS.iter().filter(|d| catalog.table(d.name).is_some()) {
+            let generation = self.next_generation(dimension).await?;
             let listed = tokio::select! {
                 listed = self.api.list(dimension) => listed,
                 error = &mut stop => return Err(error),
             };
             let done = match listed {
-                Ok(listing) => self.publish(dimension, listing, catalog.alone(dimension.name)?).await,
+                Ok(listing) => self.publish(dimension, generation, listing, catalog.alone(dimension.name)?).await,
                 Err(error) => Err(error),
             };
             match done {
@@ -223,6 +229,12 @@ impl State<'_> {
         Ok(())
     }
 
+    /// The generation of what is listed from here on.
+    async fn next_generation(&self, dimension: &Dimension) -> Result<u64> {
+        let (lake, day, name) = (Arc::clone(self.lake), self.day, dimension.name);
+        blocking(move || lake.next_generation(dataset(name)?, Some(&[day].into()))).await
+    }
+
     /// Whether the source is the organization that the lake is of, where both are known.
     async fn identify(&self) -> Result<()> {
         if self.lake.identity().family != Family::Genesys {
@@ -233,28 +245,44 @@ impl State<'_> {
         blocking(move || lake.identify(&organization)).await
     }
 
-    async fn publish(&mut self, dimension: &Dimension, listing: Listing, table: Catalog) -> Result<DimensionReport> {
+    async fn publish(
+        &mut self,
+        dimension: &Dimension,
+        generation: u64,
+        listing: Listing,
+        table: Catalog,
+    ) -> Result<DimensionReport> {
+        if let Some(told) = listing.clock_skew.map(ClockReport::of_source)
+            && self.report.clock.replace(told).is_none()
+        {
+            tracing::warn!("{told}");
+        }
         let (lake, clock, id, day) = (Arc::clone(self.lake), self.clock, self.run, self.day);
         let (name, cut, quarantine) = (dimension.name, listing.cut, Arc::clone(&self.quarantine));
+        let (observed_at, clock_skew) = (listing.observed_at, listing.clock_skew);
         let (outcome, quarantined, oddities) = blocking(move || {
-            let dataset = Dataset::of_dimension(name).ok_or_else(|| Error::bug(format!("`{name}` has no ledger")))?;
+            let dataset = dataset(name)?;
             let flattener = Flattener::new(Arc::new(table))?;
             let run = lake.begin(id, dataset, TableSpec::of(flattener.catalog())?, clock)?;
             let Rows { batches, bad, oddities } = Rows::of(&listing, day, &flattener)?;
-            quarantine.add(|_| Origin { place: name.into(), day: Some(day) }, &bad)?;
+            quarantine.add(|_| Origin { place: name.into(), day: Some(day), generation }, &bad)?;
             let (rows, bad) = (batches.iter().map(|batch| batch.keys.len()).sum::<usize>(), bad.len());
             if bad >= BAD_MIN && bad >= rows {
                 return Err(Error::data(format!("{name}: {bad} of {} entities cannot be read", rows + bad))
                     .hint("they are under `_convlake/quarantine`"));
             }
             let snapshot =
-                Snapshot { day, rows: batches.into(), observed_at: listing.observed_at, quarantined: bad as u64 };
+                Snapshot { day, rows: batches.into(), generation, observed_at, clock_skew, quarantined: bad as u64 };
             Ok((run.snapshot(&snapshot)?, bad as u64, oddities))
         })
         .await?;
         self.report.oddities.add(&oddities);
         Ok(DimensionReport { quarantined, cut, ..outcome_of(dimension, outcome)? })
     }
+}
+
+fn dataset(name: &str) -> Result<Dataset> {
+    Dataset::of_dimension(name).ok_or_else(|| Error::bug(format!("`{name}` has no ledger")))
 }
 
 /// A listing, flattened.
@@ -295,7 +323,7 @@ fn outcome_of(dimension: &Dimension, outcome: Outcome) -> Result<DimensionReport
         Outcome::Published(receipt) => (DayOutcome::Published, receipt),
         Outcome::Unchanged(receipt) => (DayOutcome::Unchanged, receipt),
         Outcome::Superseded { by } => {
-            let reason = Some(format!("run {by} has published a newer observation, or is about to"));
+            let reason = Some(format!("run {} has published a newer observation, or is about to", by.writer()));
             return Ok(DimensionReport { reason, ..new(dimension, DayOutcome::Kept) });
         }
         Outcome::Kept { .. } | Outcome::NeedsWhole | Outcome::NeedsConfirmation { .. } => {

@@ -43,7 +43,7 @@ pub use dimensions::{DimensionReport, DimensionsReport, DimensionsRequest, daily
 pub use expect::{Basis, Expectation, ExpectedWindow, Terms, Volume, estimate, probe};
 pub use input::{Input, Inputs};
 pub use names::{first_name, resolve_names, spelled_ids};
-pub use report::{DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
+pub use report::{ClockReport, DayOutcome, DayReport, ErrorReport, Holdings, Report, Sample, Totals, WindowReport};
 pub use resume::expired;
 pub use sync::{Outlook, SyncRequest, outlook, sync};
 

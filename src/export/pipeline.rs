@@ -72,6 +72,8 @@ impl Room {
 /// What the fetch of a slice brought.
 pub(super) struct Brought {
     pub(super) fetched: Fetched,
+    /// The generation of what was fetched.
+    pub(super) generation: u64,
     pub(super) harvest: Harvest,
     /// Days that were encoded while the rest of the slice was fetched.
     pub(super) ahead: BTreeMap<Day, Result<Arc<Drafted>>>,
@@ -209,7 +211,9 @@ impl Exporter {
     async fn fetch_and_publish(&self, slice: &Slice, asked: &Asked) -> Result<()> {
         // Early days are those that will be published as they are: of others a part would be cut off again.
         let whole = |day: Day| asked.part(day).is_some_and(|part| *part == day.interval());
-        let mut brought = self.fetch(slice, 0, &whole).await?;
+        // The last thing before the first question: what is published from here on may be newer, or not.
+        let generation = self.publisher.next_generation(Some(slice.days().collect())).await?;
+        let mut brought = self.fetch(slice, (generation, 0), &whole).await?;
         if brought.fetched.missing > 0 {
             brought = self.fetch_again(slice, brought).await?;
         }
@@ -229,12 +233,12 @@ impl Exporter {
         drafts.map_ok(|(day, drafted)| (day, drafted.map(Arc::new))).try_collect().await
     }
 
-    /// The pages of one slice, flattened; its chains are numbered from `chain`. Days that are wanted `early` are encoded
+    /// The pages of one slice, flattened, in a generation; its chains are numbered from `chain`. Days that are wanted `early` are encoded
     /// when its pages have left them behind.
     pub(super) async fn fetch(
         &self,
         slice: &Slice,
-        chain: u32,
+        (generation, chain): (u64, u32),
         early: &(dyn Fn(Day) -> bool + Sync),
     ) -> Result<Brought> {
         let (pages, delivered) = mpsc::channel(PAGES_WAITING_MAX);
@@ -243,7 +247,7 @@ impl Exporter {
             drop(pages);
             fetched
         };
-        let owner = Owner { feed: Feed::Slice(*slice), now: self.clock.now() };
+        let owner = Owner { feed: Feed::Slice(*slice), generation, now: self.clock.now() };
         let seen = |records| {
             self.recorder.page(records);
             self.room.at_least(self.api.slices_needed(slice.protocol, self.workshop.memory()));
@@ -261,11 +265,14 @@ impl Exporter {
         };
         self.publisher.discard(void.into_values().flatten().collect()).await?;
         match fetched {
-            Ok(fetched) => Ok(Brought { fetched, harvest, ahead, shortage: None, refetched: BTreeMap::new() }),
+            Ok(fetched) => {
+                let (shortage, refetched) = (None, BTreeMap::new());
+                Ok(Brought { fetched, generation, harvest, ahead, shortage, refetched })
+            }
             Err(error) => {
                 // What the source said last is evidence; the records of a slice that failed are asked for again.
                 harvest.bad.clear();
-                self.publisher.quarantine(Feed::Slice(*slice), &mut harvest, true).await?;
+                self.publisher.quarantine((Feed::Slice(*slice), generation), &mut harvest, true).await?;
                 Err(error)
             }
         }

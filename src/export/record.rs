@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::days::{expired, held};
 use super::expect::{Expectation, Volume};
 use super::harvest::Harvest;
-use super::report::{DayOutcome, DayReport, Holdings, Report, Sample, WindowReport, exit_code, peak_rss_bytes};
+use super::report::{
+    ClockReport, DayOutcome, DayReport, Holdings, Report, Sample, WindowReport, exit_code, peak_rss_bytes,
+};
 use super::{Event, Settings, Watch};
 use crate::api::{Fetched, Stats};
 use crate::error::{Error, Kind};
@@ -110,6 +112,15 @@ impl Recorder {
         state.report.totals.availability_date = state.report.totals.availability_date.max(availability);
     }
 
+    /// The source's clock is so many seconds ahead of this run's. Said once.
+    fn clock_skew(&self, skew: Option<i64>) {
+        let Some(told) = skew.map(ClockReport::of_source) else { return };
+        let before = self.state().report.clock.replace(told);
+        if before.is_none() {
+            tracing::warn!("{told}");
+        }
+    }
+
     /// Something that the operator should know about what is read.
     pub(super) fn note(&self, note: String) {
         (self.watch)(Event::Note(&note));
@@ -122,6 +133,7 @@ impl Recorder {
 
     pub(super) fn slice_fetched(&self, slice: &Slice, fetched: &Fetched, harvest: &Harvest) {
         self.availability(fetched.availability);
+        self.clock_skew(fetched.clock_skew);
         self.harvested(harvest);
         let records = fetched.records;
         let mut state = self.state();

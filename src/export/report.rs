@@ -1,6 +1,7 @@
 //! What a run did: written to `--report`, summed up on stderr, and the source of the exit code.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -44,12 +45,44 @@ pub struct Report {
     /// `replaced`.
     #[serde(flatten)]
     pub oddities: Oddities,
+    /// How far the source's clock is from this machine's, when that is more than five minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReport>,
     /// What went wrong, in the order it did.
     pub errors: Vec<ErrorReport>,
     /// What the lake holds at the end; absent when it could not be read in time.
     pub holds: Option<Holdings>,
     /// One conversation of this run, as the lake has it. To look it up at the source; nothing personal.
     pub sample: Option<Sample>,
+}
+
+/// Two clocks that differ. Neither orders anything; but no day is final that was fetched by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClockReport {
+    /// Seconds by which the source's clock is ahead of this machine's; below 0 it is behind.
+    pub skew_seconds: i64,
+    /// Whose time is written down as that of the observation: `source`.
+    pub used: &'static str,
+}
+
+impl ClockReport {
+    /// The source's `Date` is used where there is one: it is the same for all runs.
+    pub(super) const fn of_source(skew_seconds: i64) -> ClockReport {
+        ClockReport { skew_seconds, used: "source" }
+    }
+}
+
+impl fmt::Display for ClockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, side) =
+            (self.skew_seconds.unsigned_abs(), if self.skew_seconds < 0 { "behind" } else { "ahead of" });
+        write!(
+            f,
+            "the clock of the {} is {seconds} seconds {side} this machine's: its time is written down, and no day is \
+             final until the two agree; set the wrong one right",
+            self.used
+        )
+    }
 }
 
 /// What a lake holds.
@@ -99,6 +132,7 @@ impl Report {
             days: Vec::new(),
             dimensions: Vec::new(),
             oddities: Oddities::default(),
+            clock: None,
             errors: Vec::new(),
             holds: None,
             sample: None,

@@ -17,7 +17,8 @@ impl Exporter {
         let before = first.fetched;
         tracing::warn!("{slice}: {}: it is fetched once more", told(&before));
         let chain = first.harvest.next_chain();
-        let again = self.fetch(slice, chain, &|_| false).await.and_then(|again| self.accept(slice, again));
+        let again =
+            self.fetch(slice, (first.generation, chain), &|_| false).await.and_then(|again| self.accept(slice, again));
         let alone = again.as_ref().map_or(true, |again| again.fetched.missing == 0);
         if alone {
             let drafts = std::mem::take(&mut first.ahead).into_values().flatten().collect();
@@ -33,7 +34,8 @@ impl Exporter {
         first.shortage = Some(Shortage { told, read, stays: numbers(&before) == (told, read) });
         let availability = before.availability.into_iter().chain(fetched.availability).min();
         // Of what the first fetch alone brought nothing later is known.
-        first.fetched = Fetched { observed_at: before.observed_at, availability, ..fetched };
+        let clock_skew = before.clock_skew.or(fetched.clock_skew);
+        first.fetched = Fetched { observed_at: before.observed_at, clock_skew, availability, ..fetched };
         Ok(first)
     }
 

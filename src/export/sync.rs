@@ -233,10 +233,11 @@ fn known(ledger: &Ledger) -> BTreeMap<Day, Known> {
         // What was merged says nothing about what is missing: such a day is fetched like one that is not there.
         let receipt = entry.receipt.as_ref().filter(|receipt| !receipt.merged)?;
         let known = Known {
-            covers: receipt.covers,
+            covers: receipt.known(),
             source: receipt.source,
             availability: receipt.availability,
-            observed_at: receipt.observed_at,
+            observed_at: receipt.asked_at(),
+            undated: receipt.clock_skew.is_some(),
             dirty: entry.is_due(),
             expired: receipt.is_expired(),
         };

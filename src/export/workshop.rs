@@ -85,6 +85,8 @@ type Worked = (u64, Result<Flattened>);
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) feed: Feed,
+    /// The generation of what it brings.
+    pub(super) generation: u64,
     /// The moment of asking.
     pub(super) now: Timestamp,
 }
@@ -109,6 +111,8 @@ impl Owner {
 pub(super) struct LeftBehind {
     pub(super) day: Day,
     pub(super) rows: DayRows,
+    /// The generation of what they are.
+    pub(super) generation: u64,
     /// When the source was asked.
     pub(super) observed_at: Timestamp,
     pub(super) leaving: Leaving,
@@ -152,6 +156,7 @@ fn stand_alone(page: &Page) -> bool {
 struct Gathering<'a> {
     harvest: Harvest,
     frontier: Frontier,
+    generation: u64,
     observed_at: Option<Timestamp>,
     void: BTreeSet<Day>,
     /// Sheets that are not in work, by the first page that is in them. The oldest one takes the next page: days whose
@@ -216,6 +221,7 @@ impl Workshop {
         let mut gathering = Gathering {
             harvest: Harvest::new(&self.memory),
             frontier: Frontier::new(!owner.feed.is_saved()),
+            generation: owner.generation,
             // Files are as they are; of a source, it says.
             observed_at: owner.feed.is_saved().then_some(owner.now),
             void: BTreeSet::new(),
@@ -373,7 +379,8 @@ impl Workshop {
         for day in days {
             tracing::debug!(%day, "left behind");
             let rows = gathering.harvest.take(day);
-            let left = LeftBehind { day, rows, observed_at, leaving: self.memory.leaving() };
+            let (generation, leaving) = (gathering.generation, self.memory.leaving());
+            let left = LeftBehind { day, rows, generation, observed_at, leaving };
             to.send(left).await.map_err(|_| Error::bug("nobody takes a day"))?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::bucket::Tag;
-use super::identity::{Identity, LakeFile};
+use super::identity::{FORMAT, Identity, LakeFile};
 use super::layout::{Dataset, LakePath, Month, RecordName};
 use super::ledger::Record;
 use super::local::Disk;
@@ -27,6 +27,8 @@ const ATTEMPTS: usize = 8;
 pub(super) enum Binding {
     /// It does.
     Bound,
+    /// It does, in the format of an earlier version.
+    Early,
     /// Nothing that stays was written yet. What is to be noted of the lake waits.
     Open {
         /// The organization that the source says it is.
@@ -37,9 +39,13 @@ pub(super) enum Binding {
 }
 
 impl Binding {
-    /// The binding of a lake of which `lake.json` says something, or nothing.
-    pub(super) fn new(bound: bool) -> Binding {
-        if bound { Binding::Bound } else { Binding::Open { organization: None, anchor: None } }
+    /// The binding of a lake of which `lake.json` says that it has `format`, or nothing.
+    pub(super) fn new(format: Option<u32>) -> Binding {
+        match format {
+            Some(FORMAT) => Binding::Bound,
+            Some(_) => Binding::Early,
+            None => Binding::Open { organization: None, anchor: None },
+        }
     }
 }
 
@@ -54,7 +60,7 @@ impl Lake {
         {
             let mut binding = self.binding();
             match &mut *binding {
-                Binding::Bound => {}
+                Binding::Bound | Binding::Early => {}
                 Binding::Open { organization, .. } => organization.clone_from(&known.organization),
             }
         }
@@ -78,8 +84,35 @@ impl Lake {
     /// [`crate::error::Kind::Storage`].
     pub(super) fn bind(&self, held: &Committing<'_>) -> Result<()> {
         match self.awaited() {
+            None if matches!(*self.binding(), Binding::Early) => self.raise(held),
             None => Ok(()),
             Some(mine) => self.settle(&mine, true, held),
+        }
+    }
+
+    /// Makes a lake of an earlier format one of this version's: from here on an earlier version refuses it.
+    fn raise(&self, held: &Committing<'_>) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let Some((mut file, tag)) = read_identity(&self.store)? else { break };
+            if file.format == FORMAT {
+                return self.bound();
+            }
+            info!(lake = %self.id(), from = file.format, to = FORMAT, "raises the lake's format");
+            file.format = FORMAT;
+            self.write_identity(&file, tag, held)?;
+        }
+        Err(Error::later("other runs keep writing `lake.json`").hint("run again"))
+    }
+
+    /// Writes `lake.json` in the place of the version with `tag`, or of none. Another run may be first.
+    fn write_identity(&self, file: &LakeFile, tag: Option<Tag>, _held: &Committing<'_>) -> Result<()> {
+        match (&self.store, tag) {
+            (Store::Disk(disk), _) => write_identity(disk, file),
+            // Written by us or by another run at the same moment: what counts is what is there then.
+            (Store::Bucket(bucket), Some(tag)) => {
+                bucket.replace(&LakePath::Identity, file.to_json()?.into(), tag).map(drop)
+            }
+            (Store::Bucket(bucket), None) => bucket.create(&LakePath::Identity, file.to_json()?.into()).map(drop),
         }
     }
 
@@ -101,7 +134,7 @@ impl Lake {
     /// What the lake is to be; `None` when it is that.
     fn awaited(&self) -> Option<Identity> {
         match &*self.binding() {
-            Binding::Bound => None,
+            Binding::Bound | Binding::Early => None,
             Binding::Open { organization, .. } => {
                 Some(Identity { organization: organization.clone(), ..self.identity().clone() })
             }
@@ -110,7 +143,7 @@ impl Lake {
 
     /// Compares `lake.json` with `mine`, adds the organization to it, and if it is not there yet, may `make` it. Then
     /// what waited for it is noted.
-    fn settle(&self, mine: &Identity, make: bool, _held: &Committing<'_>) -> Result<()> {
+    fn settle(&self, mine: &Identity, make: bool, held: &Committing<'_>) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let (mut file, tag) = match read_identity(&self.store)? {
                 Some((file, tag)) => {
@@ -127,16 +160,7 @@ impl Lake {
                 None => return Ok(()),
             };
             file.identity.organization.clone_from(&mine.organization);
-            match (&self.store, tag) {
-                (Store::Disk(disk), _) => write_identity(disk, &file)?,
-                // Written by us or by another run at the same moment: what counts is what is there then.
-                (Store::Bucket(bucket), Some(tag)) => {
-                    bucket.replace(&LakePath::Identity, file.to_json()?.into(), tag)?;
-                }
-                (Store::Bucket(bucket), None) => {
-                    bucket.create(&LakePath::Identity, file.to_json()?.into())?;
-                }
-            }
+            self.write_identity(&file, tag, held)?;
         }
         Err(Error::later("other runs keep writing `lake.json`").hint("run again"))
     }
@@ -144,10 +168,10 @@ impl Lake {
     /// Notes what waited.
     fn bound(&self) -> Result<()> {
         let mut binding = self.binding();
-        if let Binding::Open { anchor, .. } = &*binding {
-            anchor.clone().map_or(Ok(()), |anchor| self.write_anchor(anchor))?;
-            *binding = Binding::Bound;
+        if let Binding::Open { anchor: Some(anchor), .. } = &*binding {
+            self.write_anchor(anchor.clone())?;
         }
+        *binding = Binding::Bound;
         Ok(())
     }
 

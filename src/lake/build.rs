@@ -13,6 +13,7 @@ use super::assemble::{SortedTable, TableSpec};
 use super::encode::{Encoded, Known, Label, encode};
 use super::layout::LakePath;
 use super::local::failed;
+use super::order::Order;
 use super::present::Present;
 use super::receipt::FileEntry;
 use super::run::Run;
@@ -39,8 +40,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Whether `old` is a file with the same content.
     fn is_same(&self, old: &FileEntry) -> bool {
-        let new = &self.entry;
-        (&old.content, old.schema, old.rows) == (&new.content, new.schema, new.rows)
+        self.entry.is_same(old)
     }
 
     /// Whether the file that is published holds the same.
@@ -51,9 +51,9 @@ impl Draft {
 }
 
 impl Run {
-    /// The label of a file that this run makes.
-    pub(super) fn label(&self, day: Day, observed_at: Timestamp) -> Label {
-        Label { uuid: Uuid::new_v4(), day, run: self.id, observed_at, of: None }
+    /// The label of a file that this run makes for the state `order` of the day.
+    pub(super) fn label(&self, day: Day, order: Order, observed_at: Timestamp) -> Label {
+        Label { uuid: Uuid::new_v4(), day, order, observed_at, of: None }
     }
 
     /// Encodes all tables of a day into the run's scratch: on all processors, but one after the other when they are

@@ -72,14 +72,14 @@ pub(super) fn state(
     covers: &Interval,
     has_files: bool,
     availability: Option<Timestamp>,
-    settled_before: Timestamp,
+    settled_before: Option<Timestamp>,
 ) -> State {
     let end = day.interval().to();
     if !covers.covers(&day.interval()) {
         State::Partial
     } else if !has_files {
         State::Empty
-    } else if end <= settled_before && availability.is_some_and(|until| end <= until) {
+    } else if settled_before.is_some_and(|old| end <= old) && availability.is_some_and(|until| end <= until) {
         State::Settled
     } else {
         State::Provisional
@@ -184,12 +184,13 @@ mod tests {
         let date = day("2025-01-01");
         let (whole, end) = (date.interval(), date.interval().to());
         let before = end - TimeDelta::microseconds(1);
-        assert_eq!(state(date, &whole, true, Some(end), end), State::Settled);
-        assert_eq!(state(date, &whole, true, Some(before), end), State::Provisional);
-        assert_eq!(state(date, &whole, true, Some(end), before), State::Provisional);
-        assert_eq!(state(date, &whole, true, None, end), State::Provisional);
-        assert_eq!(state(date, &whole, false, Some(end), end), State::Empty);
-        assert_eq!(state(date, &whole.halves().unwrap().0, false, Some(end), end), State::Partial);
+        assert_eq!(state(date, &whole, true, Some(end), Some(end)), State::Settled);
+        assert_eq!(state(date, &whole, true, Some(before), Some(end)), State::Provisional);
+        assert_eq!(state(date, &whole, true, Some(end), Some(before)), State::Provisional);
+        assert_eq!(state(date, &whole, true, Some(end), None), State::Provisional, "clocks that differ");
+        assert_eq!(state(date, &whole, true, None, Some(end)), State::Provisional);
+        assert_eq!(state(date, &whole, false, Some(end), Some(end)), State::Empty);
+        assert_eq!(state(date, &whole.halves().unwrap().0, false, Some(end), Some(end)), State::Partial);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::assemble::assemble;
 use super::build::Draft;
 use super::day_rows::DayRows;
 use super::forgotten::Forgotten;
+use super::order::Order;
 use super::present::table_of_ids;
-use super::receipt::id_hash;
+use super::receipt::{Receipt, id_hash};
 use super::run::Run;
 use super::slot;
 use super::stored::{self, Stored};
@@ -46,6 +47,16 @@ impl Drafted {
         self.forgotten += before.forgotten;
     }
 
+    /// Whether it holds what `receipt` says that the day does.
+    pub(super) fn is_what(&self, receipt: &Receipt) -> bool {
+        // A file without rows is as good as none.
+        let drafted = self.files.iter().map(|draft| &draft.entry).filter(|file| file.rows > 0);
+        let published = receipt.files.iter().filter(|file| file.rows > 0).count();
+        self.covers == receipt.covers
+            && drafted.clone().count() == published
+            && drafted.clone().all(|file| receipt.file(&file.table).is_some_and(|other| other.is_same(file)))
+    }
+
     /// Whether drafting the day again, with a file for a table without rows where `wants_files`, would give the same.
     pub(super) fn holds(&self, covers: &Interval, without: &Forgotten, wants_files: bool) -> bool {
         self.covers == *covers && *self.without == *without && !(wants_files && self.files.is_empty())
@@ -57,8 +68,8 @@ impl Run {
     ///
     /// # Errors
     /// Like [`Run::publish`].
-    pub fn draft_day(&self, day: Day, rows: &DayRows, observed_at: Timestamp) -> Result<Drafted> {
-        self.drafted(day, rows, day.interval(), self.forgotten()?, observed_at, false)
+    pub fn draft_day(&self, day: Day, rows: &DayRows, generation: u64, observed_at: Timestamp) -> Result<Drafted> {
+        self.drafted(day, rows, day.interval(), self.forgotten()?, (generation, observed_at), false)
     }
 
     /// Makes the files of a draft durable, long before it is published, and reads them back.
@@ -77,13 +88,14 @@ impl Run {
         rows: &DayRows,
         covers: Interval,
         without: Arc<Forgotten>,
-        observed_at: Timestamp,
+        (generation, observed_at): (u64, Timestamp),
         wants_files: bool,
     ) -> Result<Drafted> {
+        let order = Order::observed(generation, observed_at, self.id);
         let assembled = assemble(&self.specs, rows, &covers, &without, Rule::Position)?;
         let tables = if wants_files || assembled.conversations > 0 { assembled.tables.as_slice() } else { &[] };
         Ok(Drafted {
-            files: self.draft_all(tables, || self.label(day, observed_at))?,
+            files: self.draft_all(tables, || self.label(day, order, observed_at))?,
             records: assembled.records,
             conversations: assembled.conversations,
             duplicates: assembled.duplicates,

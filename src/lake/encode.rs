@@ -46,7 +46,7 @@ use self::page::{Chunk, Zstd};
 use self::row_group::ROW_GROUP_TEXT;
 use self::row_group::{Piece, RowGroup, RowGroups};
 use super::assemble::TableSpec;
-use super::layout::RunId;
+use super::order::Order;
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -67,8 +67,8 @@ pub struct Label {
     pub uuid: Uuid,
     /// The day of its rows.
     pub day: Day,
-    /// The run that wrote it.
-    pub run: RunId,
+    /// The state of the day that it is of.
+    pub order: Order,
     /// When the source was asked.
     pub observed_at: Timestamp,
     /// The published file that it was made of by leaving rows out.
@@ -93,6 +93,9 @@ pub(super) mod key {
     pub(crate) const UUID: &str = "convlake.uuid";
     pub(crate) const DAY: &str = "convlake.day";
     pub(crate) const RUN: &str = "convlake.run";
+    pub(crate) const GENERATION: &str = "convlake.generation";
+    pub(crate) const OBSERVER: &str = "convlake.observer";
+    pub(crate) const REVISION: &str = "convlake.revision";
     pub(crate) const OBSERVED_AT: &str = "convlake.observed_at";
     pub(crate) const OF: &str = "convlake.of";
     pub(crate) const ROWS: &str = "convlake.rows";
@@ -159,7 +162,10 @@ fn metadata(spec: &TableSpec, label: &Label) -> Result<Vec<KeyValue>> {
     let entries = [
         (key::UUID, label.uuid.to_string()),
         (key::DAY, label.day.to_string()),
-        (key::RUN, label.run.to_string()),
+        (key::RUN, label.order.writer().to_string()),
+        (key::GENERATION, label.order.generation().to_string()),
+        (key::OBSERVER, label.order.observer().to_string()),
+        (key::REVISION, label.order.revision().to_string()),
         (key::OBSERVED_AT, label.observed_at.to_rfc3339()),
         (key::SCHEMA, spec.version.to_string()),
         (key::TOOL, super::TOOL.to_owned()),

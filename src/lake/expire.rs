@@ -17,6 +17,7 @@ use tracing::info;
 use super::encode::CONVERSATIONS;
 use super::layout::{LakePath, Month, RecordName, TableName};
 use super::ledger::{DayEntry, Ledger, Record};
+use super::order::Order;
 use super::present::Present;
 use super::receipt::{Counts, Receipt, Restored, State, VERSION};
 use super::run::Run;
@@ -148,11 +149,16 @@ impl Run {
         for day in due.iter().copied() {
             let winner = ledger.receipt(day);
             source = winner.map_or(source, |receipt| receipt.source);
-            months.entry(Month::of(day)).or_default().push(Receipt {
+            let order = winner.map_or(Order::observed(0, now, self.id), |winner| winner.order().revised(self.id));
+            let receipt = Receipt {
                 version: VERSION,
                 day,
                 era: ledger.day(day).map_or(0, DayEntry::era),
                 run: self.id,
+                generation: 0,
+                observer: None,
+                revision: 0,
+                clock_skew: winner.and_then(|receipt| receipt.clock_skew),
                 observed_at: winner.map_or(now, |receipt| receipt.observed_at),
                 recorded_at: now,
                 covers: winner.map_or(day.interval(), |receipt| receipt.covers),
@@ -164,7 +170,8 @@ impl Run {
                 files: Vec::new(),
                 merged: false,
                 other: Map::new(),
-            });
+            };
+            months.entry(Month::of(day)).or_default().push(receipt.ordered(order));
         }
         let affected = months.keys().copied().collect();
         for (month, receipts) in months {

@@ -16,6 +16,7 @@ use super::encode::Label;
 use super::forgotten::mentions;
 use super::layout::{LakePath, TableName};
 use super::open::Lake;
+use super::order::Order;
 use super::present::{Present, table_of_ids};
 use super::publish::Outcome;
 use super::quarantine::kept::{Kept, records};
@@ -26,7 +27,7 @@ use super::stored::{self, Stored};
 use super::transaction::{Built, Step};
 use super::{encode, slot};
 use crate::error::{Context, Error, Result};
-use crate::time::{Day, Timestamp};
+use crate::time::Day;
 
 /// Days that are worked on at the same time; each may have one table in memory whole.
 const WORKERS: usize = 4;
@@ -75,10 +76,19 @@ impl Run {
             done.new = self.lake.forgetting.add(self.id, self.clock.now(), ids.iter().map(String::as_str))? as u64;
         }
         // Who is not seen here begins to publish later, and knows what to leave out.
-        let claimed = self.claimed()?;
+        let claimed = match self.lake.store {
+            // There runs have a lock. What a merge left that died is no claim.
+            Store::Disk(_) => BTreeSet::new(),
+            Store::Bucket(_) => self.lake.claimed(self.dataset)?,
+        };
         if !dry_run {
-            let eras = claimed.iter().map(|day| Ok((*day, self.records().day(*day)?.era())));
-            self.mark(&eras.collect::<Result<_>>()?, self.clock.now())?;
+            let marks = claimed.iter().map(|day| {
+                let entry = self.records().day(*day)?;
+                let claims = self.lake.claims(self.dataset, *day)?;
+                let generation = claims.iter().map(Order::generation).fold(entry.generation(), u64::max);
+                Ok((*day, (entry.era(), generation)))
+            });
+            self.mark(&marks.collect::<Result<_>>()?, self.clock.now())?;
             done.marked = claimed.len() as u64;
         }
         let hashes = ids.iter().map(|id| encode::hex(id_hash(id))).collect();
@@ -124,31 +134,10 @@ impl Run {
         Ok(days.into_iter().collect())
     }
 
-    /// The days that some run has a claim to, living or dead.
-    fn claimed(&self) -> Result<BTreeSet<Day>> {
-        if matches!(self.lake.store, Store::Disk(_)) {
-            // There runs have a lock. What a merge left that died is no claim.
-            return Ok(BTreeSet::new());
-        }
-        let names = self.lake.store.list(&LakePath::Claimed(self.dataset))?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-    }
-
-    /// When a state of the day that follows `winner` counts as observed: no earlier, and so that it wins.
-    pub(super) fn successor(&self, winner: &Receipt) -> Timestamp {
-        let later = winner.observed_at + chrono::TimeDelta::microseconds(1);
-        if self.id > winner.run { winner.observed_at } else { later }
-    }
-
-    /// The receipt of a day that is what `winner` said, but for `files`.
-    pub(super) fn amended(&self, winner: &Receipt, files: &[Built]) -> Receipt {
-        Receipt {
-            run: self.id,
-            observed_at: self.successor(winner),
-            recorded_at: self.clock.now(),
-            files: files.iter().map(|file| file.entry.clone()).collect(),
-            ..winner.clone()
-        }
+    /// The receipt of a day that is what `winner` said, but for `files`, which are of the state `order`.
+    pub(super) fn amended(&self, winner: &Receipt, order: Order, files: &[Built]) -> Receipt {
+        let files = files.iter().map(|file| file.entry.clone()).collect();
+        Receipt { recorded_at: self.clock.now(), files, ..winner.clone() }.ordered(order)
     }
 
     /// Reads the file `uuid` of a table, but for the conversations that may not stay.
@@ -219,14 +208,15 @@ impl Search<'_> {
         if self.dry_run {
             return Ok((Step::nothing(), Some(held)));
         }
+        let order = present.successor(winner, self.run.id);
         let (mut files, mut gone) = (Vec::new(), 0);
         for (table, spec) in specs.iter().enumerate() {
             let Some((entry, label)) = present.origin(table, spec) else { continue };
-            let file = if same { kept(entry) } else { self.rewritten(present, table, (entry, label))? };
+            let file = if same { kept(entry) } else { self.rewritten(present, table, order, (entry, label))? };
             gone += if table == ids { entry.rows.saturating_sub(file.entry.rows) } else { 0 };
             files.push(file);
         }
-        let mut receipt = self.run.amended(winner, &files);
+        let mut receipt = self.run.amended(winner, order, &files);
         receipt.vanished.retain(|hash| !self.hashes.contains(hash));
         let counts = &mut receipt.counts;
         counts.vanished = counts.vanished.saturating_sub(listed);
@@ -272,14 +262,20 @@ impl Search<'_> {
     }
 
     /// One table without the conversations; the file of the receipt when that holds none.
-    fn rewritten(&self, present: &Present, table: usize, (entry, found): (&FileEntry, &Label)) -> Result<Built> {
+    fn rewritten(
+        &self,
+        present: &Present,
+        table: usize,
+        order: Order,
+        (entry, found): (&FileEntry, &Label),
+    ) -> Result<Built> {
         let run = self.run;
         let stays = |id: &str| !self.ids.contains(id) && !present.forgotten.contains(id);
         let stored = run.read_stored(found.day, found.uuid, &run.specs[table], stays)?;
         if stored.left_out == 0 && found.uuid == entry.uuid {
             return Ok(kept(entry));
         }
-        let label = Label { of: Some(entry.uuid), ..run.label(found.day, found.observed_at) };
+        let label = Label { of: Some(entry.uuid), ..run.label(found.day, order, found.observed_at) };
         run.build(present, table, &SortedTable::of(&stored.spec, &stored.rows), label)
     }
 

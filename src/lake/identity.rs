@@ -11,8 +11,10 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::flatten::schema::Columns;
 
-/// The format that this version writes; a lake of a later one is refused.
-pub const FORMAT: u32 = 1;
+/// The format that this version writes; a lake of a later one is refused. Format 2 knows the generations of observations
+/// (see [`super::order`]): an earlier version would take them for older ones. A lake of format 1 becomes one of format 2
+/// with the first day that is published to it.
+pub const FORMAT: u32 = 2;
 
 /// The shape of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,9 +229,9 @@ mod tests {
 
     #[test]
     fn a_later_format_and_garbage_are_refused() {
-        let later = LakeFile::from_json(br#"{"format": 2, "everything": "else"}"#).unwrap_err();
+        let later = LakeFile::from_json(br#"{"format": 3, "everything": "else"}"#).unwrap_err();
         assert_eq!(later.kind(), Kind::Config);
-        assert!(later.to_string().contains("format 2"), "{later}");
+        assert!(later.to_string().contains("format 3"), "{later}");
         assert_eq!(LakeFile::from_json(b"{}").unwrap_err().kind(), Kind::Config);
         assert_eq!(LakeFile::from_json(b"").unwrap_err().kind(), Kind::Config);
     }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::order::{Order, compact};
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
 
@@ -252,38 +253,6 @@ impl Dataset {
     }
 }
 
-/// A run's word, given before it looks at a day, that it is about to publish it. Ordered as observations are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Claim {
-    /// When the source was asked.
-    pub observed_at: Timestamp,
-    /// The run.
-    pub run: RunId,
-}
-
-impl Claim {
-    fn parse(name: &str) -> Option<Claim> {
-        let (at, run) = name.split_once('-')?;
-        let at = chrono::NaiveDateTime::parse_from_str(at, COMPACT).ok()?.and_utc();
-        let claim = Claim { observed_at: at, run: RunId::parse(run)? };
-        (claim.to_string() == name).then_some(claim)
-    }
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", compact(self.observed_at), self.run)
-    }
-}
-
-/// The form of [`compact`].
-const COMPACT: &str = "%Y%m%dT%H%M%S%.6fZ";
-
-/// `20250131T020304.000005Z`: an instant without characters that a file system may refuse.
-fn compact(at: Timestamp) -> String {
-    at.format(COMPACT).to_string()
-}
-
 /// A place in a lake. Displayed as its path below the root, with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LakePath {
@@ -311,8 +280,8 @@ pub enum LakePath {
     Claimed(Dataset),
     /// The folder of the claims to a day.
     Claims(Dataset, Day),
-    /// A claim to a day.
-    Claim(Dataset, Day, Claim),
+    /// A run's word, given before it looks at a day, that it is about to publish this state of it.
+    Claim(Dataset, Day, Order),
     /// An object that was made to see what a bucket can do.
     Probe(Uuid),
     /// The folder of those.
@@ -379,7 +348,7 @@ impl LakePath {
                 (dataset, []) => LakePath::Claimed(dataset),
                 (dataset, [day]) => LakePath::Claims(dataset, parse_canonical(day)?),
                 (dataset, [day, file]) => {
-                    let claim = Claim::parse(file.strip_suffix(".json")?)?;
+                    let claim = Order::parse(file.strip_suffix(".json")?)?;
                     LakePath::Claim(dataset, parse_canonical(day)?, claim)
                 }
                 _ => return None,

@@ -1,8 +1,8 @@
 //! The ledger: all that was recorded about the days of a lake, merged. Pure.
 //!
-//! It is a set of immutable records, not a chain: of a day's receipts the latest observation wins, unless the day has
-//! expired, which lasts until it is restored: then an era begins in which nothing counts that was said before; of its
-//! dirty marks the latest counts while it is later than that receipt. The merge is commutative, associative and idempotent, so
+//! It is a set of immutable records, not a chain: of a day's receipts the newest wins (see [`super::order`]), unless the
+//! day has expired, which lasts until it is restored: then an era begins in which nothing counts that was said before; of its
+//! dirty marks the highest counts until an observation of a higher generation. The merge is commutative, associative and idempotent, so
 //! the order in which records arrive, repeated records, and the late record of a run that was overtaken do not matter.
 
 use std::cmp::Ordering;
@@ -32,9 +32,7 @@ impl DayEntry {
     /// Whether the day was seen to have changed after its receipt. What has expired does not change any more.
     pub fn is_dirty(&self) -> bool {
         match (&self.receipt, &self.mark) {
-            (Some(receipt), Some(mark)) => {
-                mark.era == receipt.era && mark.seen_at > receipt.observed_at && !receipt.is_expired()
-            }
+            (Some(receipt), Some(mark)) => mark.era == receipt.era && !receipt.is_expired() && mark.counts_for(receipt),
             _ => false,
         }
     }
@@ -54,6 +52,12 @@ impl DayEntry {
     pub fn era(&self) -> u32 {
         let receipt = self.receipt.as_ref().map_or(0, |receipt| receipt.era);
         self.restored.as_ref().map_or(receipt, |restored| restored.era.max(receipt))
+    }
+
+    /// The highest generation that is known of the day.
+    pub(super) fn generation(&self) -> u64 {
+        let receipt = self.receipt.as_ref().map_or(0, |receipt| receipt.generation);
+        self.mark.as_ref().and_then(|mark| mark.generation).map_or(receipt, |mark| mark.max(receipt))
     }
 
     /// Forgets the receipt of an era that is over.
@@ -158,7 +162,7 @@ impl Ledger {
     }
 }
 
-/// The later era wins. In it, what has expired stays expired. Then the later observation wins, then the later run; the rest only makes the order
+/// The later era wins. In it, what has expired stays expired. Then the newer state wins; the rest only makes the order
 /// total, so that a merge has one result.
 fn receipt_order(a: &Receipt, b: &Receipt) -> Ordering {
     (a.era, a.is_expired(), a.order())
@@ -174,8 +178,8 @@ fn restored_order(a: &Restored, b: &Restored) -> Ordering {
 }
 
 fn mark_order(a: &DirtyMark, b: &DirtyMark) -> Ordering {
-    (a.era, a.seen_at, a.run)
-        .cmp(&(b.era, b.seen_at, b.run))
+    (a.era, a.generation, a.seen_at, a.run)
+        .cmp(&(b.era, b.generation, b.seen_at, b.run))
         .then_with(|| serde_json::to_string(a).ok().cmp(&serde_json::to_string(b).ok()))
 }
 

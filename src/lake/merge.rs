@@ -7,8 +7,8 @@
 //! merging once more changes nothing.
 //!
 //! What is merged says nothing about what is missing. A day that was known to be whole stays so; any other is `merged`,
-//! and partial. Nobody was asked for it, so it counts as observed before anything happened in it: whoever asks a source
-//! for such a day knows more.
+//! and partial. Nobody was asked for it: the merge joins the observation that it found, as a revision of it, and a day
+//! of which there is none has generation 0. So whoever asks a source for such a day knows more.
 //!
 //! A merge that dies halfway has lost nothing: see `journal`.
 //!
@@ -22,6 +22,7 @@ use std::slice;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
+use uuid::Uuid;
 
 use super::assemble::{TableSpec, assemble};
 use super::build::Draft;
@@ -29,7 +30,8 @@ use super::day_rows::{DayRows, Place};
 use super::decide;
 use super::expire;
 use super::ids::Ids;
-use super::layout::LakePath;
+use super::layout::{LakePath, RunId};
+use super::order::Order;
 use super::present::{Present, table_of_ids};
 use super::publish::Outcome;
 use super::rank::{Rank, ranks};
@@ -41,7 +43,7 @@ use super::transaction::{Change, Step};
 use super::versions::Rule;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Source;
-use crate::time::{Day, Interval, Timestamp};
+use crate::time::{Day, Interval};
 
 /// How often a day is looked at again that other runs publish meanwhile.
 const ATTEMPTS: usize = 4;
@@ -86,7 +88,7 @@ impl Run {
                 // Who has given way to a state of the day that is there by now goes on from that.
                 let Ok(Outcome::Superseded { by }) = *outcome else { break };
                 match self.records().day(day) {
-                    Ok(entry) if entry.receipt.as_ref().is_some_and(|winner| winner.run == by) => {}
+                    Ok(entry) if entry.receipt.as_ref().is_some_and(|winner| winner.order() >= by) => {}
                     Ok(_) => break,
                     Err(error) => {
                         *outcome = Err(error);
@@ -96,8 +98,10 @@ impl Run {
                 *outcome = self.merge_once(slice::from_ref(addition)).pop().unwrap_or_else(no_outcome);
             }
             if let Ok(Outcome::Superseded { by }) = outcome {
-                *outcome = Err(Error::later(format!("run {by} is publishing the day, or died while it did"))
-                    .hint("let it end, then run again; if it is dead, export the day, or convert all its pages anew"));
+                *outcome =
+                    Err(Error::later(format!("run {} is publishing the day, or died while it did", by.writer())).hint(
+                        "let it end, then run again; if it is dead, export the day, or convert all its pages anew",
+                    ));
             }
         }
         let days = additions.iter().map(|addition| addition.day);
@@ -133,25 +137,21 @@ impl Run {
 
     fn addition<'a>(&'a self, addition: &'a Addition, work: &'a mut Work) -> Result<Change<'a>> {
         let day = addition.day;
-        let claimed_at = Self::joins_at(day, self.records().day(day)?.receipt.as_ref());
-        work.claim = matches!(self.lake.store, Store::Bucket(_)).then(|| self.journal_of(day, claimed_at));
-        let prepare = Box::new(move |present: &Present| self.prepare_merge(addition, claimed_at, present, work));
-        Ok(Change { day, observed_at: Some(claimed_at), builds_on: true, prepare })
+        let joined = self.joined(day, self.records().day(day)?.receipt.as_ref());
+        let claims = self.lake.claims(self.dataset, day)?;
+        let of_dead = claims.iter().filter(|claim| claim.is_of_same_observation(&joined));
+        let claim = of_dead.fold(joined, |newest, claim| newest.max(*claim)).revised(self.id);
+        work.claim = matches!(self.lake.store, Store::Bucket(_)).then(|| LakePath::Claim(self.dataset, day, claim));
+        let prepare = Box::new(move |present: &Present| self.prepare_merge(addition, claim, present, work));
+        Ok(Change { day, order: Some(claim), builds_on: true, prepare })
     }
 
-    /// When a state of the day with more in it counts as observed: behind what `winner` says and whatever runs have died
-    /// with that before their eyes.
-    fn joins_at(day: Day, winner: Option<&Receipt>) -> Timestamp {
-        winner.map_or(day.start(), |winner| winner.observed_at + TimeDelta::microseconds(1))
+    /// The state that is joined: what `winner` says. A day of which nothing is known was never asked for.
+    fn joined(&self, day: Day, winner: Option<&Receipt>) -> Order {
+        winner.map_or(Order::observed(0, day.start(), RunId::from(Uuid::nil())), Receipt::order)
     }
 
-    fn prepare_merge(
-        &self,
-        addition: &Addition,
-        claimed_at: Timestamp,
-        present: &Present,
-        work: &mut Work,
-    ) -> Result<Step> {
+    fn prepare_merge(&self, addition: &Addition, claimed: Order, present: &Present, work: &mut Work) -> Result<Step> {
         self.discard(&work.drafts)?;
         work.drafts.clear();
         let (day, winner) = (addition.day, present.winner());
@@ -159,15 +159,13 @@ impl Run {
             self.clear(day, present)?;
             return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
         }
-        let observed_at = Self::joins_at(day, winner);
-        let in_bucket = matches!(self.lake.store, Store::Bucket(_));
-        if let Some(winner) = winner
-            && in_bucket
-            && observed_at != claimed_at
-        {
+        let (joined, in_bucket) = (self.joined(day, winner), matches!(self.lake.store, Store::Bucket(_)));
+        let order = if in_bucket { claimed } else { joined.revised(self.id) };
+        if !order.is_of_same_observation(&joined) || order <= joined {
             // Others go by what was claimed.
-            return Ok(Step::End(Outcome::Superseded { by: winner.run }));
+            return Ok(Step::End(Outcome::Superseded { by: joined }));
         }
+        let observed_at = winner.map_or(day.start(), |winner| winner.observed_at);
 
         let (doubt, journals) = self.in_doubt(day, present)?;
         let own = ranks_of(&addition.rows, |_| true)?;
@@ -182,7 +180,7 @@ impl Run {
         let held = ranks_of(&rows, |id| own.contains_key(&id))?;
         rows.extend(addition.rows.clone());
         let assembled = assemble(&self.specs, &rows, &day.interval(), &present.forgotten, Rule::Content)?;
-        work.drafts = self.draft_all(&assembled.tables, || self.label(day, observed_at))?;
+        work.drafts = self.draft_all(&assembled.tables, || self.label(day, order, observed_at))?;
 
         let counts = Counts {
             records: assembled.records,
@@ -204,7 +202,7 @@ impl Run {
             journal.0.extend(addition.leaving.iter().map(|id| (*id, None)));
             let news = own.iter().filter(|(id, rank)| held.get(id).is_none_or(|held| held < rank));
             journal.0.extend(news.map(|(id, rank)| (*id, Some(*rank))));
-            let place = self.journal_of(day, observed_at);
+            let place = LakePath::Claim(self.dataset, day, order);
             self.write_journal(&place, &journal)?;
             work.journals.push(place);
         }
@@ -215,7 +213,11 @@ impl Run {
             day,
             era: 0,
             run: self.id,
+            generation: 0,
+            observer: None,
+            revision: 0,
             observed_at,
+            clock_skew: winner.and_then(|winner| winner.clock_skew),
             recorded_at: self.clock.now(),
             covers,
             state: match winner.map(|winner| winner.state) {
@@ -231,7 +233,7 @@ impl Run {
             merged,
             other: winner.map(|winner| winner.other.clone()).unwrap_or_default(),
         };
-        Ok(Step::Commit(files, receipt))
+        Ok(Step::Commit(files, receipt.ordered(order)))
     }
 
     /// Conversations that `days` or their neighbors hold as well as another of these days: by day, the hashes of those

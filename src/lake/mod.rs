@@ -1,6 +1,6 @@
 //! The lake: one Parquet file a (table, day) under a fixed name, and a ledger that says what was published.
 //!
-//! In reading order: [`layout`] (every path), [`day_rows`], [`versions`] with `rank`, [`assemble`] and [`encode`] (a
+//! In reading order: [`layout`] (every path), [`order`] (which state of a day is newer), [`day_rows`], [`versions`] with `rank`, [`assemble`] and [`encode`] (a
 //! day's rows, wherever they wait, become files: one version of each conversation, in order), [`receipt`] and [`ledger`]
 //! (what is said about a day, and how that is put together), [`identity`] (what belongs into a lake): all pure but for
 //! rows on disk.
@@ -19,6 +19,7 @@ pub mod assemble;
 mod binding;
 pub mod bucket;
 mod build;
+mod claims;
 mod compact;
 pub mod coverage;
 pub mod day_rows;
@@ -37,6 +38,7 @@ pub mod local;
 pub mod merge;
 pub mod names;
 pub mod open;
+pub mod order;
 mod present;
 pub mod publish;
 pub mod quarantine;
@@ -69,6 +71,7 @@ pub use identity::{Family, Identity, Selection};
 pub use layout::{Dataset, LakePath, RunId, TableName};
 pub use ledger::Ledger;
 pub use open::Lake;
+pub use order::Order;
 pub use publish::{Observation, Outcome};
 pub use quarantine::{Origin, Quarantine};
 pub use receipt::{Receipt, State};

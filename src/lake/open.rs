@@ -66,8 +66,8 @@ impl Lake {
         // Another run may have made the lake meanwhile.
         let found = read_identity(&store)?.map(|(file, _)| file);
         found.iter().try_for_each(|file| identity.check(&file.identity))?;
-        let bound = found.is_some();
-        Ok(Lake::new(store, found.unwrap_or_else(|| LakeFile::new(identity.clone())), bound))
+        let format = found.as_ref().map(|file| file.format);
+        Ok(Lake::new(store, found.unwrap_or_else(|| LakeFile::new(identity.clone())), format))
     }
 
     /// Opens the lake in `store` to change what it holds, whatever its identity. Blocks.
@@ -96,16 +96,20 @@ impl Lake {
     pub fn find(store: impl Into<Store>) -> Result<Option<Arc<Lake>>> {
         let store = store.into();
         let found = read_identity(&store)?;
-        Ok(found.map(|(file, _)| Lake::new(store, file, true)))
+        let open = |file: LakeFile| {
+            let format = Some(file.format);
+            Lake::new(store, file, format)
+        };
+        Ok(found.map(|(file, _)| open(file)))
     }
 
-    fn new(store: Store, file: LakeFile, bound: bool) -> Arc<Lake> {
+    fn new(store: Store, file: LakeFile, format: Option<u32>) -> Arc<Lake> {
         Arc::new(Lake {
             records: Dataset::ALL.map(|dataset| Records::new(store.clone(), dataset)),
             forgetting: Forgetting::new(store.clone()),
             store,
             file,
-            binding: Mutex::new(Binding::new(bound)),
+            binding: Mutex::new(Binding::new(format)),
             committing: Mutex::default(),
         })
     }

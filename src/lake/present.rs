@@ -7,8 +7,9 @@ use super::bucket::Expected;
 use super::decide;
 use super::encode::{CONVERSATIONS, Label};
 use super::forgotten::Forgotten;
-use super::layout::{Claim, LakePath, RunId, TableName};
+use super::layout::{LakePath, RunId, TableName};
 use super::ledger::DayEntry;
+use super::order::Order;
 use super::receipt::{FileEntry, Receipt};
 use super::run::Run;
 use super::slot::read_label;
@@ -123,11 +124,22 @@ impl Present {
         }
     }
 
-    /// A run that observed the day later than `claim` and wrote to a slot, published or not.
-    pub(super) fn overtaken(&self, claim: &Claim) -> Option<RunId> {
-        let labels = (0..self.slots.len()).filter_map(|table| self.label(table));
-        let orders = labels.map(|label| (label.observed_at, label.run)).chain(self.winner().map(Receipt::order));
-        orders.max().filter(|order| *order > (claim.observed_at, claim.run)).map(|(_, run)| run)
+    /// The states of the day that the files in its slots are of.
+    fn written(&self) -> impl Iterator<Item = Order> {
+        (0..self.slots.len()).filter_map(|table| self.label(table)).map(|label| label.order)
+    }
+
+    /// The newest state that somebody wrote to a slot, when it is newer than `own` and than what is recorded.
+    pub(super) fn unrecorded(&self, own: &Order) -> Option<Order> {
+        let recorded = self.winner().map(Receipt::order);
+        self.written().max().filter(|written| written > own && recorded.is_none_or(|recorded| *written > recorded))
+    }
+
+    /// The state that `writer` makes of the winning one: newer than it, and than what others have made of it so far.
+    pub(super) fn successor(&self, winner: &Receipt, writer: RunId) -> Order {
+        let winner = winner.order();
+        let made_of_it = self.written().filter(|written| written.is_of_same_observation(&winner));
+        made_of_it.fold(winner, Order::max).revised(writer)
     }
 
     /// Whether the table's slot holds a file.

@@ -18,7 +18,8 @@ use super::decide::{self, Shrink};
 use super::draft::Drafted;
 use super::encode::hex;
 use super::expire;
-use super::layout::{LakePath, RunId};
+use super::layout::LakePath;
+use super::order::Order;
 use super::present::{Present, table_of_ids};
 use super::receipt::{Counts, Receipt, Shortage, VERSION, id_hash};
 use super::run::Run;
@@ -51,8 +52,12 @@ pub struct Observation {
     pub source: Source,
     /// Up to where the source promised to be complete; `None` when it promises nothing, and such a day never settles.
     pub availability: Option<Timestamp>,
-    /// When the source was asked.
+    /// Its generation, see [`Run::next_generation`]: taken before the source was asked.
+    pub generation: u64,
+    /// When the source was asked. It is shown, and orders nothing.
     pub observed_at: Timestamp,
+    /// By how many seconds the source's clock was ahead of this run's, when that was too much: then no day is final.
+    pub clock_skew: Option<i64>,
     /// Days that end here or earlier are older than the lookback.
     pub settled_before: Timestamp,
     /// Records that the fetch returned for days that it does not own.
@@ -72,6 +77,11 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Its place among the states of the day, when `run` publishes it.
+    fn order(&self, run: &Run) -> Order {
+        Order::observed(self.generation, self.observed_at, run.id)
+    }
+
     /// Whether `drafted` was there before this was looked at.
     fn came_with(&self, drafted: &Arc<Drafted>) -> bool {
         self.drafted.as_ref().is_some_and(|before| Arc::ptr_eq(before, drafted))
@@ -90,10 +100,11 @@ pub enum Outcome {
         /// Why.
         reason: &'static str,
     },
-    /// A newer observation is already published.
+    /// A newer observation is published, or about to be. If this one says anything else, the day is marked to be fetched
+    /// again: which of two runs at the same time knows more is not known.
     Superseded {
-        /// The run that made it.
-        by: RunId,
+        /// The newer state.
+        by: Order,
     },
     /// The lake holds more of the day by now than was fetched: fetch all of it.
     NeedsWhole,
@@ -127,6 +138,10 @@ impl Run {
         let changes = observations.iter().zip(&mut drafts).map(|(day, drafted)| self.change(day, drafted)).collect();
         let outcomes = self.transact_all(changes);
         let ended = observations.iter().zip(drafts).zip(outcomes).map(|((observation, drafted), outcome)| {
+            let outcome = match outcome {
+                Ok(Outcome::Superseded { by }) => self.give_way(observation, drafted.as_deref(), by),
+                outcome => outcome,
+            };
             let made = drafted.filter(|drafted| !observation.came_with(drafted));
             // A day in doubt comes again, with what it came with and a second fetch.
             let is_done = !matches!(outcome, Ok(Outcome::NeedsConfirmation { .. } | Outcome::NeedsWhole));
@@ -138,9 +153,36 @@ impl Run {
     }
 
     fn change<'a>(&'a self, observation: &'a Observation, drafted: &'a mut Option<Arc<Drafted>>) -> Change<'a> {
-        let Observation { day, observed_at, .. } = *observation;
         let prepare = Box::new(|present: &Present| self.prepare(observation, present, drafted));
-        Change { day, observed_at: Some(observed_at), builds_on: false, prepare }
+        Change { day: observation.day, order: Some(observation.order(self)), builds_on: false, prepare }
+    }
+
+    /// Leaves the day to the state `by`. Nobody knows which of two observations at the same time is newer at the source,
+    /// and whoever has not published yet may have died: so the day is fetched again, unless this one says the same.
+    fn give_way(&self, observation: &Observation, drafted: Option<&Drafted>, by: Order) -> Result<Outcome> {
+        let day = observation.day;
+        let outcome = self.check_published(day, Outcome::Superseded { by })?;
+        let entry = self.records().day(day)?;
+        let is_known = entry.receipt.as_ref().is_some_and(|receipt| {
+            receipt.is_expired() || receipt.order() >= by && drafted.is_some_and(|drafted| drafted.is_what(receipt))
+        });
+        if !is_known {
+            let generation = entry.generation().max(by.generation());
+            self.mark(&[(day, (entry.era(), generation))].into(), self.clock.now())?;
+        }
+        Ok(outcome)
+    }
+
+    /// Whether anything was ever published of `day`, if this run leaves it to another one: else it would be missing, and
+    /// nothing would say so.
+    pub(super) fn check_published(&self, day: Day, outcome: Outcome) -> Result<Outcome> {
+        match outcome {
+            Outcome::Superseded { by } if self.records().day(day)?.receipt.is_none() => {
+                Err(Error::later(format!("run {} is about to publish the day, or died while it was", by.writer()))
+                    .hint("let it end, then run again"))
+            }
+            outcome => Ok(outcome),
+        }
     }
 
     /// Publishes one day.
@@ -163,8 +205,9 @@ impl Run {
                 self.clear(observation.day, present)?;
                 return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
             }
-            if winner.order() > (observation.observed_at, self.id) {
-                return Ok(Step::End(Outcome::Superseded { by: winner.run }));
+            // A day whose files are not those of its receipt is repaired by whoever finds it.
+            if winner.order() > observation.order(self) && present.is_committed(&self.specs) {
+                return Ok(Step::End(Outcome::Superseded { by: winner.order() }));
             }
             let reason = decide::reason_to_keep(
                 winner,
@@ -186,7 +229,7 @@ impl Run {
                 if let Some(made) = stale.take().filter(|made| !observation.came_with(made)) {
                     self.discard_draft(&made)?;
                 }
-                let Observation { day, observed_at, .. } = *observation;
+                let Observation { day, generation, observed_at, .. } = *observation;
                 let rows = match &observation.drafted {
                     None => Cow::Borrowed(&observation.rows),
                     Some(before) => {
@@ -196,7 +239,8 @@ impl Run {
                     }
                 };
                 let without = Arc::clone(&present.forgotten);
-                let mut drafted = self.drafted(day, &rows, covers, without, observed_at, present.has_files())?;
+                let seen = (generation, observed_at);
+                let mut drafted = self.drafted(day, &rows, covers, without, seen, present.has_files())?;
                 if let Some(before) = &observation.drafted {
                     drafted.count_in(before);
                 }
@@ -263,17 +307,23 @@ impl Run {
         files: &[Built],
         vanished: &[u128],
     ) -> Receipt {
-        let Observation { day, availability, .. } = *observation;
+        let Observation { day, availability, clock_skew, .. } = *observation;
+        // With clocks that differ nobody knows how old a day is.
+        let settled_before = clock_skew.is_none().then_some(observation.settled_before);
         let refetched = observation.refetched.min(drafted.duplicates);
         Receipt {
             version: VERSION,
             day,
             era: 0,
             run: self.id,
+            generation: observation.generation,
+            observer: None,
+            revision: 0,
             observed_at: observation.observed_at,
+            clock_skew: observation.clock_skew,
             recorded_at: self.clock.now(),
             covers,
-            state: decide::state(day, &covers, !files.is_empty(), availability, observation.settled_before),
+            state: decide::state(day, &covers, !files.is_empty(), availability, settled_before),
             source: observation.source,
             availability,
             counts: Counts {

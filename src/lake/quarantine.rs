@@ -37,6 +37,8 @@ pub struct Origin<'a> {
     /// The day that owns it, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<Day>,
+    /// The generation of the observation that brought it.
+    pub generation: u64,
 }
 
 /// One line.

@@ -1,15 +1,17 @@
 //! What is said about a day once it is published: the receipt, and the marks that say it has changed since. Pure.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::layout::{RunId, TableName};
+use super::order::Order;
 use crate::plan::Source;
 use crate::time::{Day, Interval, Timestamp};
 
 /// The version of receipts that this version writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How final a day is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,6 +115,13 @@ pub struct FileEntry {
     pub other: Map<String, Value>,
 }
 
+impl FileEntry {
+    /// Whether `other` has the same content.
+    pub(super) fn is_same(&self, other: &FileEntry) -> bool {
+        (&self.content, self.schema, self.rows) == (&other.content, other.schema, other.rows)
+    }
+}
+
 /// What was written for one day by one observation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -125,8 +134,20 @@ pub struct Receipt {
     pub era: u32,
     /// The run that wrote it.
     pub run: RunId,
-    /// When the source was asked: of two receipts the later observation wins.
+    /// What orders the observations of a day, see [`Order`]; 0 in lakes that know no generations.
+    #[serde(default)]
+    pub generation: u64,
+    /// The run that asked the source, when another one wrote its observation anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observer: Option<RunId>,
+    /// How often that was done.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub revision: u32,
+    /// When the source was asked. It is shown, and orders nothing.
     pub observed_at: Timestamp,
+    /// By how many seconds the source's clock was ahead of the run's own, when that was too much: see [`Receipt::asked_at`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew: Option<i64>,
     /// When it was written.
     pub recorded_at: Timestamp,
     /// The part of the day that the files hold; of a `merged` day the part in which its conversations lie.
@@ -155,9 +176,30 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What orders the receipts of a day: the observation, then the run.
-    pub fn order(&self) -> (Timestamp, RunId) {
-        (self.observed_at, self.run)
+    /// What orders the receipts of a day.
+    pub fn order(&self) -> Order {
+        let observer = self.observer.unwrap_or(self.run);
+        Order::observed(self.generation, self.observed_at, observer).as_revision(self.revision, self.run)
+    }
+
+    /// The same receipt in another place.
+    #[must_use]
+    pub(super) fn ordered(self, order: Order) -> Receipt {
+        let (run, observer) = (order.writer(), order.observer());
+        Receipt {
+            run,
+            generation: order.generation(),
+            observer: (observer != run).then_some(observer),
+            revision: order.revision(),
+            ..self
+        }
+    }
+
+    /// When the source was asked at the earliest: two clocks told it, and when they differ by too much, nobody knows which
+    /// of them is right.
+    pub fn asked_at(&self) -> Timestamp {
+        let ahead = TimeDelta::try_seconds(self.clock_skew.unwrap_or_default().max(0)).unwrap_or_default();
+        self.observed_at.checked_sub_signed(ahead).unwrap_or(self.observed_at)
     }
 
     /// Whether it covers the whole day.
@@ -165,9 +207,20 @@ impl Receipt {
         self.holds(&self.day.interval())
     }
 
+    /// The part of the day of which it is known to hold everything. What had not happened yet when a source was asked for
+    /// it is not in it, whoever took it for the past.
+    pub fn known(&self) -> Option<Interval> {
+        match self.source {
+            // Nobody was asked, or for something else than a time.
+            Source::Files | Source::List => Some(self.covers),
+            // `Date` has whole seconds.
+            _ => Interval::new(self.covers.from(), self.covers.to().min(self.asked_at() + TimeDelta::seconds(1))).ok(),
+        }
+    }
+
     /// Whether it is known to hold all of `part`.
     pub fn holds(&self, part: &Interval) -> bool {
-        !self.merged && self.covers.covers(part)
+        !self.merged && self.known().is_some_and(|known| known.covers(part))
     }
 
     /// Whether the source had promised the whole day to be complete.
@@ -178,7 +231,7 @@ impl Receipt {
     /// Up to when everything that happened in the day's conversations is in it: what the source had promised, or the
     /// moment of asking where it answers with what it knows right then.
     pub fn knows_until(&self) -> Timestamp {
-        self.availability.map_or(self.observed_at, |until| until.min(self.observed_at))
+        self.availability.map_or(self.asked_at(), |until| until.min(self.asked_at()))
     }
 
     /// Whether the day was removed for good.
@@ -218,8 +271,8 @@ fn is_first(era: &u32) -> bool {
     *era == 0
 }
 
-/// A day that was seen to have changed at the source. It counts while it is later than the day's receipt, and
-/// of the same era.
+/// A day that was seen to have changed at the source, or that lost a race. It counts until the day is observed in a
+/// higher generation, and only in its era.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirtyMark {
     /// The day.
@@ -227,6 +280,10 @@ pub struct DirtyMark {
     /// The era of the receipt that it is about.
     #[serde(default, skip_serializing_if = "is_first")]
     pub era: u32,
+    /// The highest generation of which the mark says that it may lack something. Absent in lakes that know no generations:
+    /// there it counts while it is later than the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// When the change was seen.
     pub seen_at: Timestamp,
     /// The run that saw it.
@@ -253,4 +310,14 @@ pub struct Anchor {
 /// The hash by which an id is listed in receipts: ids themselves stay in the data.
 pub fn id_hash(id: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(id.as_bytes())
+}
+
+impl DirtyMark {
+    /// Whether it says something about what `receipt` holds.
+    pub(super) fn counts_for(&self, receipt: &Receipt) -> bool {
+        match self.generation {
+            Some(generation) => receipt.generation <= generation,
+            None => receipt.generation == 0 && self.seen_at > receipt.observed_at,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A run: what one command writes to a lake, from its beginning to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,6 +103,14 @@ impl Run {
         self.lake.quarantine(self.id)
     }
 
+    /// The generation of an observation of `days` that begins now, see [`Lake::next_generation`].
+    ///
+    /// # Errors
+    /// Those of [`Lake::next_generation`].
+    pub fn next_generation(&self, days: Option<&BTreeSet<Day>>) -> Result<u64> {
+        self.lake.next_generation(self.dataset, days)
+    }
+
     /// Records that days were seen to have changed, by the latest activity that was seen on each; only those that the
     /// lake holds without that activity, and that are not marked yet. Returns how many.
     ///
@@ -111,24 +119,25 @@ impl Run {
     pub fn mark_dirty(&self, active: impl IntoIterator<Item = (Day, Timestamp)>, seen_at: Timestamp) -> Result<usize> {
         // Two slices may see the same days change at the same moment: the second finds them marked.
         let _committing = self.lake.committing()?;
-        let mut held = BTreeMap::new();
+        let (mut held, now) = (BTreeMap::new(), self.clock.now() + CLOCKS_APART);
         for (day, activity) in active {
             let entry = self.records().day(day)?;
-            let is_news = |r: Receipt| r.observed_at < seen_at && r.knows_until() - CLOCKS_APART < activity;
-            let era = entry.era();
-            if !entry.is_dirty() && entry.receipt.is_some_and(is_news) {
-                held.insert(day, era);
+            // What was fetched by a clock that is ahead says nothing about what it knows.
+            let is_news = |r: &Receipt| r.asked_at() > now || r.knows_until() - CLOCKS_APART < activity;
+            if !entry.is_dirty() && entry.receipt.as_ref().is_some_and(is_news) {
+                held.insert(day, (entry.era(), entry.generation()));
             }
         }
         self.mark(&held, seen_at)?;
         Ok(held.len())
     }
 
-    /// Records a mark for each of `days`, with its era, whatever is known of them.
-    pub(super) fn mark(&self, days: &BTreeMap<Day, u32>, seen_at: Timestamp) -> Result<()> {
+    /// Records a mark for each of `days`, with its era and up to which generation it counts, whatever is known of them.
+    pub(super) fn mark(&self, days: &BTreeMap<Day, (u32, u64)>, seen_at: Timestamp) -> Result<()> {
         let mut months: BTreeMap<Month, Vec<DirtyMark>> = BTreeMap::new();
-        for (&day, &era) in days {
-            let mark = DirtyMark { day, era, seen_at, run: self.id, other: Map::new() };
+        for (&day, &(era, generation)) in days {
+            let generation = Some(generation);
+            let mark = DirtyMark { day, era, generation, seen_at, run: self.id, other: Map::new() };
             months.entry(Month::of(day)).or_default().push(mark);
         }
         for (month, dirty) in months {

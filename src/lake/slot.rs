@@ -10,6 +10,8 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::encode::{Encoded, ID, Label, hex, key};
+use super::layout::RunId;
+use super::order::Order;
 use crate::time::parse_timestamp;
 
 /// Bytes that are read and hashed at a time: large enough that a store is asked a few times a file.
@@ -26,11 +28,18 @@ pub fn read_label(file: &impl ChunkReader) -> Result<Option<Label>, ParquetError
 
 pub(super) fn label_of(metadata: &ParquetMetaData) -> Option<Label> {
     let value = |key| metadata_value(metadata, key);
+    let id = |key| value(key).map(|text| text.parse::<Uuid>().map(RunId::from));
+    let number = |key| value(key).map_or(Ok(0), |text| text.parse());
+    let (writer, observed_at) = (id(key::RUN)?.ok()?, parse_timestamp(&value(key::OBSERVED_AT)?)?);
+    // Files of lakes that know no generations have none of these.
+    let (generation, revision) = (number(key::GENERATION).ok()?, number(key::REVISION).ok()?);
+    let observer = id(key::OBSERVER).transpose().ok()?.unwrap_or(writer);
+    let order = Order::observed(generation, observed_at, observer);
     Some(Label {
         uuid: value(key::UUID)?.parse().ok()?,
         day: value(key::DAY)?.parse().ok()?,
-        run: value(key::RUN)?.parse::<Uuid>().ok()?.into(),
-        observed_at: parse_timestamp(&value(key::OBSERVED_AT)?)?,
+        order: order.as_revision(u32::try_from(revision).ok()?, writer),
+        observed_at,
         of: value(key::OF).and_then(|text| text.parse().ok()),
     })
 }

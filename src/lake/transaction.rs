@@ -17,6 +17,11 @@
 //! already holds what was observed, could be replaced by an older run that looked before. So a run lays down a claim
 //! before it looks. Whoever sees a newer claim gives way; whoever sees an older one keeps no file, so that the older
 //! run finds every slot changed. One of two runs always sees the other: each writes its claim before it lists them.
+//! What is newer, the generation of the observation says, never a clock: see [`super::order`].
+//!
+//! A file alone makes nobody give way. It may be what a dead run left: then its claim was removed by whoever published
+//! the day after it, or there is only one writer and no claim. Whoever finds a newer file without a claim or a receipt
+//! looks once more. A run that lives has a claim or a receipt by then; if there is none, the file is replaced.
 //!
 //! What is built on the day's files ([`super::merge`]) cannot be observed anew by whoever finds a half-swapped day. So in
 //! a bucket such a run replaces every slot, and one of them first and alone: of several only one gets further.
@@ -31,18 +36,19 @@ mod disk;
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use serde_json::Map;
 use tracing::debug;
 
 use super::layout::{LakePath, Month, RecordName};
 use super::ledger::Record;
+use super::order::Order;
 use super::present::{Present, table_of_ids};
 use super::publish::Outcome;
-use super::receipt::{FileEntry, Receipt};
+use super::receipt::{DirtyMark, FileEntry, Receipt};
 use super::run::Run;
 use super::store::Store;
 use crate::error::{Error, Result};
-use crate::time::{Day, Timestamp};
+use crate::time::Day;
 
 /// What preparing a day came to.
 pub(super) enum Step {
@@ -75,10 +81,9 @@ pub(super) type Prepare<'a> = Box<dyn FnMut(&Present) -> Result<Step> + 'a>;
 /// A day that is to be changed.
 pub(super) struct Change<'a> {
     pub(super) day: Day,
-    /// When the source was asked for what is prepared. What takes rows out of the day that nobody may have is no
-    /// observation and has none: whoever publishes the day meanwhile leaves the same rows out, and finds its slots
-    /// changed.
-    pub(super) observed_at: Option<Timestamp>,
+    /// The state that is prepared. What takes rows out of the day that nobody may have has none of its own: whoever
+    /// publishes the day meanwhile leaves the same rows out, and finds its slots changed.
+    pub(super) order: Option<Order>,
     /// Whether it is made of what the day's files hold, which must not be lost halfway: in a bucket every slot is
     /// replaced, one of them first and alone. Who does not get that one has touched nothing.
     pub(super) builds_on: bool,
@@ -101,11 +106,10 @@ impl Run {
     pub(super) fn transact(
         &self,
         day: Day,
-        observed_at: impl Into<Option<Timestamp>>,
+        order: impl Into<Option<Order>>,
         prepare: impl FnMut(&Present) -> Result<Step>,
     ) -> Result<Outcome> {
-        let observed_at = observed_at.into();
-        let change = Change { day, observed_at, builds_on: false, prepare: Box::new(prepare) };
+        let change = Change { day, order: order.into(), builds_on: false, prepare: Box::new(prepare) };
         self.transact_all(vec![change]).pop().ok_or_else(|| Error::bug("a day has no outcome"))?
     }
 
@@ -122,14 +126,16 @@ impl Run {
     }
 
     /// The last step: from here on the days are committed.
-    fn record(&self, receipts: impl IntoIterator<Item = Receipt>) -> Result<()> {
-        let mut months: BTreeMap<Month, Vec<Receipt>> = BTreeMap::new();
-        for receipt in receipts {
-            months.entry(Month::of(receipt.day)).or_default().push(receipt);
+    fn record(&self, receipts: impl IntoIterator<Item = (Receipt, Option<DirtyMark>)>) -> Result<()> {
+        let mut months: BTreeMap<Month, Record> = BTreeMap::new();
+        for (receipt, mark) in receipts {
+            let record = months.entry(Month::of(receipt.day)).or_default();
+            record.receipts.push(receipt);
+            record.dirty.extend(mark);
         }
-        for (month, receipts) in months {
-            let Some(Receipt { day, observed_at, .. }) = receipts.first().cloned() else { continue };
-            let (days, json) = (receipts.len(), Record { receipts, ..Record::default() }.to_json()?);
+        for (month, record) in months {
+            let Some(Receipt { day, observed_at, .. }) = record.receipts.first().cloned() else { continue };
+            let (days, json) = (record.receipts.len(), record.to_json()?);
             let name = RecordName::receipt(day, observed_at, self.id, xxhash_rust::xxh3::xxh3_128(&json));
             self.records().append(self.id, month, name, json)?;
             debug!(%day, days, "recorded");
@@ -138,14 +144,23 @@ impl Run {
     }
 }
 
-/// The receipt that follows what is `present`.
-fn following(present: &Present, mut receipt: Receipt) -> Receipt {
+/// The receipt that follows what is `present`, and what is to be said with it. A run that repairs a day has an older
+/// observation than the one whose files are lost: it takes that one's place, and the day is fetched again.
+fn following(present: &Present, mut receipt: Receipt) -> (Receipt, Option<DirtyMark>) {
     receipt.era = present.entry.era();
-    if let Some(earlier) = present.winner().filter(|winner| winner.order() == receipt.order()) {
-        // The same run says the same day once more, perhaps within the clock's grain: the later word counts.
-        receipt.recorded_at = receipt.recorded_at.max(earlier.recorded_at + TimeDelta::microseconds(1));
-    }
-    receipt
+    let Some(newer) = present.winner().filter(|winner| winner.order() >= receipt.order()) else {
+        return (receipt, None);
+    };
+    let order = present.successor(newer, receipt.run);
+    let mark = (!order.is_of_same_observation(&receipt.order())).then(|| DirtyMark {
+        day: receipt.day,
+        era: receipt.era,
+        generation: Some(order.generation()),
+        seen_at: receipt.recorded_at,
+        run: receipt.run,
+        other: Map::new(),
+    });
+    (receipt.ordered(order), mark)
 }
 
 /// What a day came to that is recorded; `same` when no file was swapped in.

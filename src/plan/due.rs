@@ -2,7 +2,7 @@
 //!
 //! | reason | a day from the anchor on … |
 //! |---|---|
-//! | [`Reason::New`] | that the source promises and the lake does not hold complete: a gap is found like a new day |
+//! | [`Reason::New`] | that the source promises and the lake does not hold complete: a gap is found like a new day, and so is one that was fetched in the future |
 //! | [`Reason::Fresh`] | that no job promises yet, as far as it has gone: asked by query |
 //! | [`Reason::Lookback`] | that may still change, and was not looked at for a while |
 //! | [`Reason::Unsettled`] | that was last looked at while it could still change, and no longer can: once more, and it rests |
@@ -22,17 +22,23 @@ pub const LOOKBACK: TimeDelta = TimeDelta::days(7);
 /// be known to the source yet.
 pub const SAFETY: TimeDelta = TimeDelta::minutes(15);
 
+/// How far the clocks of two runs that are right may be apart.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
+
 /// What a lake knows of a day that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The part of the day that it holds.
-    pub covers: Interval,
+    /// The part of the day that it is known to hold: nothing that had not happened yet when it was fetched. `None` when
+    /// that is nothing.
+    pub covers: Option<Interval>,
     /// How it was fetched.
     pub source: Source,
     /// Up to where the source had promised to be complete, if it promises anything.
     pub availability: Option<Timestamp>,
-    /// When the source was last asked.
+    /// When the source was last asked, at the earliest.
     pub observed_at: Timestamp,
+    /// Whether the clocks differed by so much that nobody knows when that was: such a day does not come to rest.
+    pub undated: bool,
     /// Whether it was seen to have changed since.
     pub dirty: bool,
     /// Whether it was removed for good: such a day is never asked for again.
@@ -157,15 +163,19 @@ impl Policy {
         if known.expired || downgrade {
             return None;
         }
-        let held = known.covers.covers(&part)
-            || (part != whole && part.to() - known.covers.to() < SAFETY && known.covers.from() <= part.from());
+        if self.is_yet_to_come(known.observed_at) {
+            return Some(first);
+        }
+        let held = known.covers.is_some_and(|covers| {
+            covers.covers(&part) || (part != whole && part.to() - covers.to() < SAFETY && covers.from() <= part.from())
+        });
         let complete = held && (!promised || known.availability.is_some_and(|until| whole.to() <= until));
         let due = if !complete {
             Some(first)
-        } else if part != whole || whole.to() + self.lookback <= known.observed_at {
+        } else if part != whole || (whole.to() + self.lookback <= known.observed_at && !known.undated) {
             None
         } else if at_rest {
-            Some(Reason::Unsettled)
+            (!known.undated || self.is_stale(known.observed_at)).then_some(Reason::Unsettled)
         } else {
             self.is_stale(known.observed_at).then_some(Reason::Lookback)
         };
@@ -180,6 +190,11 @@ impl Policy {
     /// Whether `day` is held and may still change.
     fn may_change(&self, day: Day, known: Option<&Known>) -> bool {
         self.now < day.interval().to() + self.lookback && known.is_some_and(|known| !known.expired)
+    }
+
+    /// Whether a clock was ahead when that was written: what it says about the day is not to be believed.
+    fn is_yet_to_come(&self, observed_at: Timestamp) -> bool {
+        observed_at > self.now + CLOCKS_APART
     }
 
     /// Whether it is time to look again. A schedule that fires a little early must not make a day wait for the next
@@ -227,7 +242,15 @@ mod tests {
             ProtocolChoice::Auto => Source::Query,
         };
         let availability = policy.availability.filter(|_| source == Source::Jobs);
-        Known { covers: part, source, availability, observed_at: policy.now, dirty: false, expired: false }
+        Known {
+            covers: Some(part),
+            source,
+            availability,
+            observed_at: policy.now,
+            undated: false,
+            dirty: false,
+            expired: false,
+        }
     }
 
     /// What the lake knows after everything that is due was fetched.
@@ -235,7 +258,9 @@ mod tests {
         let due = due(lake, policy);
         for Due { day, part, .. } in &due {
             let now = known(*part, policy);
-            lake.entry(*day).and_modify(|old| *old = Known { covers: old.covers.hull(part), ..now }).or_insert(now);
+            lake.entry(*day)
+                .and_modify(|old| *old = Known { covers: old.covers.map(|held| held.hull(part)), ..now })
+                .or_insert(now);
         }
         due
     }
@@ -392,7 +417,15 @@ mod tests {
                 let source = if jobs { Source::Jobs } else { Source::Query };
                 (
                     day,
-                    Known { covers, source, availability, observed_at, dirty: flags & 6 == 6, expired: flags & 8 == 8 },
+                    Known {
+                        covers: Some(covers),
+                        source,
+                        availability,
+                        observed_at,
+                        undated: false,
+                        dirty: flags & 6 == 6,
+                        expired: flags & 8 == 8,
+                    },
                 )
             };
             facts.into_iter().map(fact).collect()

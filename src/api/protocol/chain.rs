@@ -6,6 +6,7 @@ use tokio::sync::mpsc::Sender;
 use super::{Source, ending};
 use crate::api::client::{Answer, Call, Failure, Misread};
 use crate::api::envelope::Envelope;
+use crate::api::heard::Heard;
 use crate::api::limits::Objection;
 use crate::api::page::{Delivery, Page};
 use crate::api::shape::{Place, Shape};
@@ -88,8 +89,7 @@ impl Stop {
 pub(super) struct Received {
     pub(super) envelope: Envelope,
     pub(super) body: Bytes,
-    /// When the server gave it.
-    date: Timestamp,
+    heard: Heard,
     /// The record that should be its only one and is too large.
     pub(super) too_large: Option<TooLarge>,
 }
@@ -108,15 +108,15 @@ impl Received {
 
     pub(super) fn said(&self) -> Said {
         let Envelope { total_hits, total_records, availability, .. } = self.envelope;
-        Said { date: self.date, hits: total_hits.or(total_records), availability }
+        Said { heard: self.heard, hits: total_hits.or(total_records), availability }
     }
 }
 
 /// What an answer says beside its records.
 #[derive(Clone, Copy)]
 pub(super) struct Said {
-    /// When the server gave it.
-    pub(super) date: Timestamp,
+    /// When it was given.
+    pub(super) heard: Heard,
     pub(super) hits: Option<u64>,
     pub(super) availability: Option<Timestamp>,
 }
@@ -147,12 +147,11 @@ impl Chain<'_> {
         let read = |answer: &Answer| {
             let envelope = read_page(answer)?;
             ending::check(self.protocol, &envelope, number).map_err(Misread::Odd)?;
-            let date = answer.date.unwrap_or_else(|| self.source.client.now());
-            Ok((envelope, answer.body.clone(), date))
+            Ok((envelope, answer.body.clone(), answer.heard))
         };
         let failure = match self.source.client.call(&call, read).await {
-            Ok((envelope, body, date)) => {
-                return Ok(Received { envelope, body: room.fill(body), date, too_large: None });
+            Ok((envelope, body, heard)) => {
+                return Ok(Received { envelope, body: room.fill(body), heard, too_large: None });
             }
             Err(failure) => failure,
         };
@@ -160,7 +159,8 @@ impl Chain<'_> {
             && let Some(envelope) = beside(excerpt)
         {
             let too_large = Some(TooLarge { error: error.clone(), id: first_id(&excerpt.head).map(Box::from) });
-            return Ok(Received { envelope, body: Bytes::new(), date: self.source.client.now(), too_large });
+            let now = self.source.client.now();
+            return Ok(Received { envelope, body: Bytes::new(), heard: Heard::new(None, now, now), too_large });
         }
         Err(self.stop(failure, number).context(|| format!("page {number}")))
     }

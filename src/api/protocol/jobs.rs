@@ -85,12 +85,12 @@ async fn submit(walk: &mut Walk<'_>) -> Result<String, Stop> {
         let object = read_object(answer)?;
         let id = object.get("jobId").and_then(Value::as_str).filter(|id| !id.is_empty());
         let id = id.map(str::to_owned).ok_or_else(|| Misread::Odd("the answer names no job".to_owned()))?;
-        Ok((id, answer.date))
+        Ok((id, answer.heard))
     };
     match chain.source.client.call(&call, read).await {
-        Ok((id, date)) => {
+        Ok((id, heard)) => {
             // The results are as old as the job.
-            walk.observed(date.unwrap_or_else(|| chain.source.client.now())).await?;
+            walk.observed(heard).await?;
             Ok(id)
         }
         Err(Failure::Rejected(rejection)) => Err(Stop::rejected(rejection)),

@@ -7,6 +7,7 @@ use tracing::Instrument;
 use super::chain::{Chain, Received, Said, Stop, TooLarge, Unread};
 use super::numbered::{self, Pages};
 use super::{Source, cursor, jobs, page, query};
+use crate::api::heard::Heard;
 use crate::api::limits::Objection;
 use crate::api::page::Delivery;
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub struct Fetched {
     pub availability: Option<Timestamp>,
     /// When the first answer was given, by the server's clock.
     pub observed_at: Timestamp,
+    /// By how many seconds that clock was ahead of the run's own, when it was more than [`crate::api::SKEW_MAX`].
+    pub clock_skew: Option<i64>,
     /// Page chains: the ordinals `chain_base..chain_base + chains` are taken.
     pub chains: u32,
 }
@@ -70,14 +73,8 @@ async fn walk(
     let size = source.settings.wanted.page_size(protocol);
     let chain =
         Chain { source, memory, tx, protocol, part: whole, matching: slice.matching, ordinal: chain_base, size };
-    let mut walk = Walk {
-        chain,
-        done: Tally::default(),
-        open: Tally::default(),
-        availability: None,
-        observed_at: None,
-        halved: false,
-    };
+    let mut walk =
+        Walk { chain, done: Tally::default(), open: Tally::default(), availability: None, heard: None, halved: false };
     // The parts that are left, the next one last.
     let mut pending = vec![whole];
     let mut restarts = 0;
@@ -133,7 +130,8 @@ async fn walk(
         missing: walk.done.missing,
         surplus: walk.done.surplus,
         availability: walk.availability,
-        observed_at: walk.observed_at.unwrap_or_else(|| source.client.now()),
+        observed_at: walk.heard.map_or_else(|| source.client.now(), |heard| heard.at),
+        clock_skew: walk.heard.and_then(|heard| heard.skew),
         chains: walk.chain.ordinal - chain_base,
     })
 }
@@ -205,6 +203,7 @@ impl Fetched {
             surplus: 0,
             availability: None,
             observed_at: now,
+            clock_skew: None,
             chains: 0,
         }
     }
@@ -216,7 +215,8 @@ pub(super) struct Walk<'a> {
     done: Tally,
     open: Tally,
     availability: Option<Timestamp>,
-    observed_at: Option<Timestamp>,
+    /// The first answer.
+    heard: Option<Heard>,
     /// Whether the last part was too long for a limit that was not named.
     halved: bool,
 }
@@ -234,7 +234,7 @@ struct Tally {
 impl Walk<'_> {
     /// Takes note of what an answer says beside its records.
     pub(super) async fn note(&mut self, said: &Said) -> Result<()> {
-        self.observed(said.date).await?;
+        self.observed(said.heard).await?;
         // A watermark that goes backwards takes back its promise.
         self.availability = [self.availability, said.availability].into_iter().flatten().min();
         self.open.hits = self.open.hits.or(said.hits);
@@ -243,12 +243,12 @@ impl Walk<'_> {
     }
 
     /// Takes note of when the first answer was given.
-    pub(super) async fn observed(&mut self, at: Timestamp) -> Result<()> {
-        if self.observed_at.is_some() {
+    pub(super) async fn observed(&mut self, heard: Heard) -> Result<()> {
+        if self.heard.is_some() {
             return Ok(());
         }
-        self.observed_at = Some(at);
-        self.chain.send(Delivery::Asked { at }).await
+        self.heard = Some(heard);
+        self.chain.send(Delivery::Asked { at: heard.at }).await
     }
 
     /// Counts pages that are being delivered.

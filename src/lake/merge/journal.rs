@@ -11,12 +11,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::error::Result;
 use crate::lake::decide;
-use crate::lake::layout::{Claim, LakePath};
+use crate::lake::layout::LakePath;
 use crate::lake::present::Present;
 use crate::lake::rank::Rank;
 use crate::lake::run::Run;
 use crate::lake::store::Store;
-use crate::time::{Day, Timestamp};
+use crate::time::Day;
 
 /// Hash of the id, latest timestamp, hash of the rows.
 const ENTRY: usize = 16 + 8 + 16;
@@ -61,11 +61,6 @@ impl Journal {
 }
 
 impl Run {
-    /// Where this run writes down what it puts into `day`, as a state that counts as observed at `observed_at`.
-    pub(super) fn journal_of(&self, day: Day, observed_at: Timestamp) -> LakePath {
-        LakePath::Claim(self.dataset, day, Claim { observed_at, run: self.id })
-    }
-
     /// Writes `journal` down, durably.
     pub(super) fn write_journal(&self, place: &LakePath, journal: &Journal) -> Result<()> {
         self.lake.store.write(self.id, place, journal.to_bytes())
@@ -89,7 +84,7 @@ impl Run {
             }
             match present.label(table) {
                 Some(label) => {
-                    claims.insert(Claim { observed_at: label.observed_at, run: label.run });
+                    claims.insert(label.order);
                 }
                 None if present.is_taken(table) => return Err(decide::torn(in_bucket)),
                 None if present.winner().is_some_and(|winner| winner.file(&spec.name).is_some()) => {

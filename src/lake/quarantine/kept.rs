@@ -112,6 +112,9 @@ pub struct Said {
     pub day: Option<Day>,
     /// The run that found it.
     pub run: RunId,
+    /// The generation of the observation that it was found by.
+    #[serde(default)]
+    pub generation: u64,
     #[serde(default)]
     raw: Option<String>,
     #[serde(default)]

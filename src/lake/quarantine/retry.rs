@@ -2,13 +2,14 @@
 //! holds of it and they are published together, as one more state of the same observation.
 //!
 //! A day that the lake does not hold stays away: a few records are not a day. What the day holds already wins when it
-//! was observed after the record.
+//! is of a newer observation than the record.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::super::assemble::assemble;
 use super::super::day_rows::DayRows;
 use super::super::layout::RunId;
+use super::super::order::Order;
 use super::super::present::{Present, table_of_ids};
 use super::super::publish::Outcome;
 use super::super::receipt::{Receipt, State};
@@ -92,6 +93,8 @@ struct Readable {
     /// Its place among all records of quarantine.
     record: usize,
     run: RunId,
+    /// The generation of the observation that it was found by.
+    generation: u64,
     batch: DayBatch,
 }
 
@@ -142,7 +145,12 @@ impl Run {
     fn join(&self, day: Day, readable: &[Readable]) -> Result<Vec<Fate>> {
         let Some(winner) = self.records().day(day)?.receipt else { return Ok(vec![Fate::NoDay; readable.len()]) };
         let mut fates = Vec::new();
-        let outcome = self.transact(day, self.successor(&winner), |present| {
+        let joined = winner.order();
+        let outcome = self.transact(day, joined.revised(self.id), |present| {
+            if let Some(newer) = present.winner().map(Receipt::order).filter(|o| !o.is_of_same_observation(&joined)) {
+                // Others go by what was claimed.
+                return Ok(Step::End(Outcome::Superseded { by: newer }));
+            }
             let (step, found) = self.prepare_join(day, readable, present)?;
             fates = found;
             Ok(step)
@@ -169,7 +177,7 @@ impl Run {
             None => Fate::Unreadable,
             Some(key) if present.forgotten.contains(&key.id) => Fate::Forgotten,
             Some(key) if !covers(winner, key.start) => Fate::NoDay,
-            Some(key) if held.contains(&*key.id) && is_older(readable.run, winner) => Fate::Superseded,
+            Some(key) if held.contains(&*key.id) && is_older(readable, winner) => Fate::Superseded,
             Some(_) => Fate::Joined,
         };
         let fates: Vec<Fate> = readable.iter().map(fate).collect();
@@ -184,10 +192,10 @@ impl Run {
         let rows = DayRows::from(batches);
         let rule = if winner.merged { Rule::Content } else { Rule::Position };
         let assembled = assemble(&self.specs, &rows, &winner.covers, &present.forgotten, rule)?;
-        let observed_at = self.successor(winner);
-        let drafts = self.draft_all(&assembled.tables, || self.label(day, observed_at))?;
+        let order = present.successor(winner, self.id);
+        let drafts = self.draft_all(&assembled.tables, || self.label(day, order, winner.observed_at))?;
         let files = self.settle(present, &drafts)?;
-        let mut receipt = self.amended(winner, &files);
+        let mut receipt = self.amended(winner, order, &files);
         receipt.counts.records += joined;
         receipt.counts.duplicates += assembled.duplicates;
         receipt.counts.conversations = assembled.conversations;
@@ -220,22 +228,30 @@ fn covers(receipt: &Receipt, start: i64) -> bool {
     chrono::DateTime::from_timestamp_micros(start).is_some_and(|start| receipt.covers.contains(start))
 }
 
-/// Whether what `run` found is older than what the receipt is of.
-fn is_older(run: RunId, receipt: &Receipt) -> bool {
-    run.began().is_none_or(|began| began < receipt.observed_at)
+/// Whether a record was found by an older observation than the receipt is of. Of two that know no generation the clocks
+/// of that time decide.
+fn is_older(record: &Readable, receipt: &Receipt) -> bool {
+    let Some(began) = record.run.began() else { return true };
+    let found = Order::observed(record.generation, began, record.run);
+    !found.is_of_same_observation(&receipt.order()) && found < receipt.order()
 }
 
 /// The records that can be read now, by day. Of two versions of a conversation the one that was found later stands
 /// later.
 fn read_again(all: &[&Record], flattener: &Flattener) -> Result<BTreeMap<Day, Vec<Readable>>> {
     let mut order: Vec<_> = all.iter().enumerate().filter_map(|(n, r)| Some((n, r.said.as_ref()?))).collect();
-    order.sort_by_key(|(_, said)| (said.run, said.chain, said.page, said.index));
+    order.sort_by_key(|(_, said)| (said.generation, said.run, said.chain, said.page, said.index));
     let mut days: BTreeMap<Day, Vec<Readable>> = BTreeMap::new();
     for (chain, (record, said)) in (1..).zip(order) {
         // Chain 0 is what the day holds already.
         let page = flattener.flatten(chain, said.page, said.raw().into_iter())?;
         for batch in page.days {
-            days.entry(batch.day).or_default().push(Readable { record, run: said.run, batch });
+            days.entry(batch.day).or_default().push(Readable {
+                record,
+                run: said.run,
+                generation: said.generation,
+                batch,
+            });
         }
     }
     Ok(days)

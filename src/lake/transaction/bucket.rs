@@ -7,7 +7,8 @@ use tracing::debug;
 use super::{Change, Step, committed, following};
 use crate::error::{Error, Result};
 use crate::lake::bucket::{Bucket, Swap};
-use crate::lake::layout::{Claim, LakePath};
+use crate::lake::layout::LakePath;
+use crate::lake::order::Order;
 use crate::lake::present::{Present, table_of_ids};
 use crate::lake::publish::Outcome;
 use crate::lake::receipt::FileEntry;
@@ -19,45 +20,41 @@ use crate::time::Day;
 /// at most one attempt that this run can lose to.
 const BUCKET_ATTEMPTS: usize = 16;
 
+/// What a run knows of others that may be publishing the same day.
+#[derive(Default)]
+struct Rivals {
+    /// Their claims.
+    claims: Vec<Order>,
+    /// A newer file that was found at the last attempt, without a claim or a receipt.
+    unclaimed: Option<Order>,
+}
+
 impl Run {
     pub(super) fn transact_in_bucket(&self, bucket: &Bucket, mut change: Change<'_>) -> Result<Outcome> {
-        let Change { day, observed_at, .. } = change;
+        let Change { day, order, .. } = change;
         let change = &mut change;
         // A claim is the first that others see of a run: one that belongs to another lake lays down none.
         self.lake.bind(&self.lake.committing()?)?;
-        let Some(observed_at) = observed_at else {
-            for _ in 0..BUCKET_ATTEMPTS {
-                if let Some(outcome) = self.attempt_in_bucket(bucket, change, None)? {
-                    return Ok(outcome);
-                }
-            }
-            return Err(contended());
-        };
-        let claim = Claim { observed_at, run: self.id };
-        if bucket.is_for_a_single_writer() {
-            return self.attempt_in_bucket(bucket, change, Some((claim, &[])))?.ok_or_else(contended);
+        let claim = order.filter(|_| !bucket.is_for_a_single_writer());
+        let place = claim.map(|claim| LakePath::Claim(self.dataset, day, claim));
+        if let Some(place) = &place {
+            bucket.write(place, b"{}".as_slice().into())?;
         }
-        let claims = LakePath::Claims(self.dataset, day);
-        let own = LakePath::Claim(self.dataset, day, claim);
-        bucket.write(&own, b"{}".as_slice().into())?;
+        let mut rivals = Rivals::default();
         for _ in 0..BUCKET_ATTEMPTS {
-            let names = bucket.list(&claims)?;
-            let parsed = names.iter().filter_map(|name| LakePath::parse(&format!("{claims}/{name}")));
-            let others: Vec<Claim> = parsed
-                .filter_map(|place| match place {
-                    LakePath::Claim(_, _, other) if other != claim => Some(other),
-                    _ => None,
-                })
-                .collect();
-            if let Some(outcome) = self.attempt_in_bucket(bucket, change, Some((claim, &others)))? {
+            if let Some(own) = claim {
+                rivals.claims = self.lake.claims(self.dataset, day)?;
+                rivals.claims.retain(|other| *other != own);
+            }
+            if let Some(outcome) = self.attempt_in_bucket(bucket, change, claim, &mut rivals)? {
                 // After an error the claim stays: a write whose answer was lost may still arrive.
                 // So does that of a merge, whose journal it is: the merge knows whether it is needed.
-                let mut done = if change.builds_on { Vec::new() } else { vec![own] };
+                let mut done: Vec<LakePath> = place.into_iter().filter(|_| !change.builds_on).collect();
                 // A merge that has nothing to change has replaced nothing of theirs.
                 let replaced = matches!(outcome, Outcome::Published(_))
                     || matches!(outcome, Outcome::Unchanged(_)) && !change.builds_on;
-                if replaced {
-                    let older = others.into_iter().filter(|other| *other < claim);
+                if let (Some(own), true) = (claim, replaced) {
+                    let older = rivals.claims.into_iter().filter(|other| *other < own);
                     done.extend(older.map(|other| LakePath::Claim(self.dataset, day, other)));
                 }
                 if let Err(e) = bucket.remove_all(&done) {
@@ -75,17 +72,18 @@ impl Run {
         &self,
         bucket: &Bucket,
         change: &mut Change<'_>,
-        claims: Option<(Claim, &[Claim])>,
+        claim: Option<Order>,
+        rivals: &mut Rivals,
     ) -> Result<Option<Outcome>> {
         let Change { day, builds_on, ref mut prepare, .. } = *change;
-        let (own, others) = claims.unzip();
-        let others = others.unwrap_or_default();
-        if let Some(newer) = others.iter().max().filter(|other| own.is_some_and(|own| **other > own)) {
-            return Ok(Some(Outcome::Superseded { by: newer.run }));
+        if let Some(newer) = rivals.claims.iter().max().filter(|other| claim.is_some_and(|own| **other > own)) {
+            return Ok(Some(Outcome::Superseded { by: *newer }));
         }
-        let present = Present::look(self, day, builds_on || !others.is_empty())?;
-        if let Some(by) = own.and_then(|own| present.overtaken(&own)) {
-            return Ok(Some(Outcome::Superseded { by }));
+        let fenced = builds_on || !rivals.claims.is_empty() || rivals.unclaimed.is_some();
+        let present = Present::look(self, day, fenced)?;
+        let unclaimed = claim.and_then(|own| present.unrecorded(&own));
+        if unclaimed.is_some() && std::mem::replace(&mut rivals.unclaimed, unclaimed) != unclaimed {
+            return Ok(None);
         }
         let (files, receipt) = match prepare(&present)? {
             Step::End(outcome) => return Ok(Some(outcome)),
@@ -102,8 +100,8 @@ impl Run {
                 return Ok(None);
             }
         }
-        let receipt = following(&present, receipt);
-        self.record([receipt.clone()])?;
+        let (receipt, mark) = following(&present, receipt);
+        self.record([(receipt.clone(), mark)])?;
         let outcome = committed(&present, changed.is_empty() && last.is_none(), receipt);
         Ok((!self.is_overruled(&present, day)?).then_some(outcome))
     }

@@ -17,7 +17,7 @@ use crate::lake::local::Disk;
 use crate::lake::open::Committing;
 use crate::lake::present::Present;
 use crate::lake::publish::Outcome;
-use crate::lake::receipt::Receipt;
+use crate::lake::receipt::{DirtyMark, Receipt};
 use crate::lake::run::Run;
 use crate::lake::together::together;
 
@@ -44,6 +44,7 @@ struct Commit<'d, 'a> {
     present: Present,
     files: Vec<Built>,
     receipt: Receipt,
+    mark: Option<DirtyMark>,
 }
 
 impl Run {
@@ -94,8 +95,8 @@ impl Run {
                 (Ok(_), Step::End(outcome)) => pending.outcome = Some(Ok(outcome)),
                 (Ok(_), Step::Shrunk(verdict)) => pending.outcome = Some(verdict),
                 (Ok(_), Step::Commit(files, receipt)) => {
-                    let receipt = following(&present, receipt);
-                    commits.push(Commit { pending, present, files, receipt });
+                    let (receipt, mark) = following(&present, receipt);
+                    commits.push(Commit { pending, present, files, receipt, mark });
                 }
             }
         }
@@ -116,8 +117,8 @@ impl Run {
             }
         }
         together(&Vec::from_iter(folders), |folder| disk.sync_folder(folder))?;
-        self.record(commits.iter().map(|commit| commit.receipt.clone()))?;
-        for Commit { pending, present, files, receipt } in commits {
+        self.record(commits.iter().map(|commit| (commit.receipt.clone(), commit.mark.clone())))?;
+        for Commit { pending, present, files, receipt, .. } in commits {
             let same = files.iter().all(|file| file.staged.is_none());
             pending.outcome = Some(Ok(committed(&present, same, receipt)));
         }

@@ -67,7 +67,7 @@ impl Folders<'_> {
         }
         Ok(Some(match label {
             Some(label) => {
-                let what = format!("no receipt names it; run {} wrote it", label.run);
+                let what = format!("no receipt names it; run {} wrote it", label.order.writer());
                 Finding::of_part(self.dataset(table), table, day, Damage::Unrecorded, what)
             }
             None => self.foreign(table, Some(day), part.to_string()),

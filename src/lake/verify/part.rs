@@ -110,7 +110,8 @@ impl Part<'_> {
         if label.uuid != entry.uuid {
             let what = format!(
                 "it is the file of run {}, which asked the source at {:?}; the receipt names another",
-                label.run, label.observed_at
+                label.order.writer(),
+                label.observed_at
             );
             return broken(Damage::Uncommitted, what);
         }
