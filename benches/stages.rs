@@ -118,7 +118,13 @@ fn encoded(specs: &[TableSpec], rows: &DayRows) -> u64 {
     let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default(), Rule::Position).expect("a day");
     let known = Known::default();
     let files = assembled.tables.iter().map(|table| {
-        let label = Label { uuid: Default::default(), day, run: RunId::at(observed_at), observed_at, of: None };
+        let label = Label {
+            uuid: Default::default(),
+            day,
+            order: convlake::lake::Order::observed(1, observed_at, RunId::at(observed_at)),
+            observed_at,
+            of: None,
+        };
         encode(Vec::new(), table.spec, table.pieces(), &label, &known).expect("a file").0.bytes
     });
     files.sum()
@@ -149,6 +155,8 @@ fn publish(c: &mut Criterion) {
 
 fn observation(day: Day, rows: DayRows, clock: Clock) -> Observation {
     Observation {
+        generation: 1,
+        clock_skew: None,
         day,
         rows,
         drafted: None,

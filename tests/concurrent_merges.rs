@@ -59,7 +59,7 @@ struct Stage(Tables);
 
 impl Stage {
     fn addition(&self, pages: &Pages) -> Addition {
-        let rows = self.0.seen(day(), now(), pages.iter().map(record)).rows;
+        let rows = self.0.seen(day(), 1, now(), pages.iter().map(record)).rows;
         Addition { day: day(), rows, quarantined: 0, leaving: Arc::default() }
     }
 

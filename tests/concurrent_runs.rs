@@ -86,7 +86,7 @@ impl Stage {
     /// What the source said in some hour of the next day.
     fn seen(&self, hour: i64, version: Version) -> Observation {
         let day: Day = DATE.parse().unwrap();
-        self.tables.seen(day, day.next().start() + TimeDelta::hours(hour), version.records())
+        self.tables.seen(day, hour as u64 + 1, day.next().start() + TimeDelta::hours(hour), version.records())
     }
 
     /// A run that nothing happens to.

@@ -41,19 +41,20 @@ impl Story {
     fn new() -> Story {
         let tables = Tables::new(None);
         let world = World::new(WorldSettings { seed: 4, conversations_per_day: 20, ..WorldSettings::default() });
-        let export = |observed_at: &str, as_of: fn(Day) -> Timestamp, emptied: Option<&str>| -> Vec<Observation> {
-            let seen = |date: &&str| {
-                let day: Day = date.parse().unwrap();
-                let records = world.conversations(day, as_of(day)).into_iter().filter(|_| emptied != Some(date));
-                tables.seen(day, at(observed_at), records.map(|record| record.json))
+        let export =
+            |generation, observed_at: &str, as_of: fn(Day) -> Timestamp, emptied: Option<&str>| -> Vec<Observation> {
+                let seen = |date: &&str| {
+                    let day: Day = date.parse().unwrap();
+                    let records = world.conversations(day, as_of(day)).into_iter().filter(|_| emptied != Some(date));
+                    tables.seen(day, generation, at(observed_at), records.map(|record| record.json))
+                };
+                DATES.iter().map(seen).collect()
             };
-            DATES.iter().map(seen).collect()
-        };
         let (afternoon, later) = (|day: Day| day.start() + TimeDelta::hours(15), |day: Day| day.plus(60).start());
         Story {
-            first: export("2025-01-04", afternoon, None),
-            second: export("2025-03-10", later, Some(DATES[1])),
-            again: export("2025-03-11", later, Some(DATES[1])),
+            first: export(1, "2025-01-04", afternoon, None),
+            second: export(2, "2025-03-10", later, Some(DATES[1])),
+            again: export(3, "2025-03-11", later, Some(DATES[1])),
             tables,
         }
     }

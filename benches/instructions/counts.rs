@@ -20,7 +20,7 @@ use convlake::lake::day_rows::DayRows;
 use convlake::lake::encode::{Known, Label, encode};
 use convlake::lake::forgotten::Forgotten;
 use convlake::lake::versions::Rule;
-use convlake::lake::{RunId, TableSpec};
+use convlake::lake::{self, RunId, TableSpec};
 use convlake::time::parse_timestamp;
 use data::{Conversations, Order, Shape};
 
@@ -76,7 +76,13 @@ fn encoded(specs: &[TableSpec], rows: &DayRows) -> Result<u64> {
     let assembled = assemble(specs, rows, &day.interval(), &Forgotten::default(), Rule::Position)?;
     let (mut bytes, known) = (0, Known::default());
     for table in &assembled.tables {
-        let label = Label { uuid: Default::default(), day, run: RunId::at(at), observed_at: at, of: None };
+        let label = Label {
+            uuid: Default::default(),
+            day,
+            order: lake::Order::observed(1, at, RunId::at(at)),
+            observed_at: at,
+            of: None,
+        };
         bytes += encode(Vec::new(), table.spec, table.pieces(), &label, &known)?.0.bytes;
     }
     Ok(bytes)

@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn clocks_that_differ_by_more_than_five_minutes_are_told() {
-        let at = |text| parse_timestamp(text).unwrap();
+        let at = |text: &str| parse_timestamp(text).unwrap();
         let (sent, now) = (at("2025-02-01T00:00:00Z"), at("2025-02-01T00:10:00Z"));
         let skew = |date: &str| Heard::new(Some(at(date)), sent, now).skew;
         for right in ["2025-01-31T23:55:00Z", "2025-02-01T00:00:00Z", "2025-02-01T00:05:00Z", "2025-02-01T00:15:00Z"] {

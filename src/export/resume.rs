@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 use super::pipeline::Exporter;
 use super::record::Recorder;
 use super::report::{DayOutcome, Report};
+use crate::api::SKEW_MAX;
 use crate::error::Result;
 use crate::lake::history::{Begun, DayCounts, Ended, PastRun, VERSION};
 use crate::lake::layout::RunId;
@@ -41,8 +42,15 @@ fn gone(lake: &Lake, asked: &Asked) -> Result<Vec<Receipt>> {
 }
 
 /// The days of `asked` that run `own` of the request `fingerprint` need not fetch, with what the lake has. With
-/// `missing_only` that is every day whose receipt holds what is asked of it.
-fn held(run: &Run, asked: &Asked, fingerprint: &str, missing_only: bool) -> Result<Vec<(Day, Receipt)>> {
+/// `missing_only` that is every day whose receipt holds what is asked of it. What was fetched later than `now` was fetched
+/// by a clock that is ahead, and is fetched again.
+fn held(
+    run: &Run,
+    asked: &Asked,
+    fingerprint: &str,
+    missing_only: bool,
+    now: Timestamp,
+) -> Result<Vec<(Day, Receipt)>> {
     let lake = run.lake();
     let interrupted = if missing_only { HashSet::new() } else { interrupted(lake, run.id(), fingerprint)? };
     if interrupted.is_empty() && !missing_only {
@@ -51,7 +59,7 @@ fn held(run: &Run, asked: &Asked, fingerprint: &str, missing_only: bool) -> Resu
     let ledger = lake.ledger()?;
     let held = asked.parts().filter_map(|(day, part)| {
         let entry = ledger.day(day)?;
-        let receipt = entry.receipt.as_ref().filter(|receipt| receipt.holds(part))?;
+        let receipt = entry.receipt.as_ref().filter(|receipt| receipt.holds(part) && receipt.asked_at() <= now)?;
         let counts = missing_only || (interrupted.contains(&receipt.run) && !entry.is_dirty());
         counts.then(|| (day, receipt.clone()))
     });
@@ -83,14 +91,14 @@ impl Exporter {
     pub(super) async fn resume(&self, mut asked: Asked, missing_only: bool) -> Result<Asked> {
         let (choice, range) = (self.manner.protocol, asked.hull());
         let begun = begun(&self.recorder, range);
-        let wanted = asked.clone();
+        let (wanted, now) = (asked.clone(), self.clock.now() + SKEW_MAX);
         let held = self.publisher.with_run(move |run| {
             let request = range.map(|range| fingerprint(&begun.command, run.lake(), &range, choice));
             run.lake().history().begin(&Begun { request: request.clone(), ..begun })?;
             let gone = gone(run.lake(), &wanted)?;
             // What an expiry that was stopped left of them.
             run.clear_expired(&gone.iter().map(|receipt| receipt.day).collect())?;
-            Ok((gone, held(run, &wanted, &request.unwrap_or_default(), missing_only)?))
+            Ok((gone, held(run, &wanted, &request.unwrap_or_default(), missing_only, now)?))
         });
         let (gone, held) = held.await?;
         for receipt in gone {

@@ -264,7 +264,7 @@ mod tests {
         Label {
             uuid: Uuid::from_u128(run),
             day: day("2025-01-01"),
-            run: RunId::from(Uuid::from_u128(run)),
+            order: Order::observed(1, at("2025-02-01T00:00:00Z"), Uuid::from_u128(run).into()),
             observed_at: at("2025-02-01T00:00:00Z"),
             of: None,
         }

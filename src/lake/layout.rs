@@ -479,8 +479,9 @@ mod tests {
 
     fn paths() -> impl Strategy<Value = LakePath> {
         let ledgers = prop::sample::select(&Dataset::ALL[..]);
-        let whole = (0..28, tables(), days(), runs(), records(), any::<u32>(), ledgers, 0i64..86_400_000_000);
-        whole.prop_map(|(kind, table, day, run, record, number, dataset, micros)| {
+        let whole =
+            (0..28, tables(), days(), runs(), records(), any::<u32>(), ledgers, (0i64..86_400_000_000, 0u64..3));
+        whole.prop_map(|(kind, table, day, run, record, number, dataset, (micros, generation))| {
             let month = Month::of(day);
             let observed_at = day.start() + chrono::TimeDelta::microseconds(micros);
             match kind {
@@ -501,7 +502,7 @@ mod tests {
                 14 => LakePath::Staging(run),
                 15 => LakePath::Staged(run, table, day, run.0),
                 16 => LakePath::Claims(dataset, day),
-                17 => LakePath::Claim(dataset, day, Claim { observed_at, run }),
+                17 => LakePath::Claim(dataset, day, Order::observed(generation, observed_at, run)),
                 18 => LakePath::Probes,
                 19 => LakePath::Probe(run.0),
                 20 => LakePath::RunsFolder,

@@ -279,7 +279,7 @@ mod tests {
 
     fn mark(date: &str, seen_at: &str, run: u128) -> DirtyMark {
         let run = uuid::Uuid::from_u128(run).into();
-        DirtyMark { day: day(date), era: 0, seen_at: at(seen_at), run, other: Map::new() }
+        DirtyMark { day: day(date), era: 0, generation: None, seen_at: at(seen_at), run, other: Map::new() }
     }
 
     fn records() -> impl Strategy<Value = Record> {

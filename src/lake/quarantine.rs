@@ -190,12 +190,12 @@ mod tests {
             reason,
             raw: bytes::Bytes::from_static(raw),
         };
-        let origin = Origin { place: "2025-01-01/2025-01-08".into(), day: Some(day("2025-01-01")) };
+        let origin = Origin { place: "2025-01-01/2025-01-08".into(), day: Some(day("2025-01-01")), generation: 4 };
         quarantine
             .add(|_| origin.clone(), &[bad(0, BadReason::NoId, b"{\"a\":\"\n\"}"), bad(1, BadReason::NotJson, b"\xff")])
             .unwrap();
         quarantine
-            .add(|_| Origin { place: "x.json".into(), day: None }, &[bad(2, BadReason::NotObject, b"7")])
+            .add(|_| Origin { place: "x.json".into(), day: None, generation: 0 }, &[bad(2, BadReason::NotObject, b"7")])
             .unwrap();
 
         let file = |n| temp.path().join(LakePath::Quarantine(run_id(1), n).to_string());
@@ -205,9 +205,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                json!({"reason": "no_id", "chain": 1, "page": 2, "index": 0, "place": origin.place, "day": "2025-01-01", "run": run, "raw": "{\"a\":\"\n\"}"}),
-                json!({"reason": "not_json", "chain": 1, "page": 2, "index": 1, "place": origin.place, "day": "2025-01-01", "run": run, "raw_base64": "/w=="}),
-                json!({"reason": "not_object", "chain": 1, "page": 2, "index": 2, "place": "x.json", "run": run, "raw": "7"}),
+                json!({"reason": "no_id", "chain": 1, "page": 2, "index": 0, "place": origin.place, "day": "2025-01-01", "generation": 4, "run": run, "raw": "{\"a\":\"\n\"}"}),
+                json!({"reason": "not_json", "chain": 1, "page": 2, "index": 1, "place": origin.place, "day": "2025-01-01", "generation": 4, "run": run, "raw_base64": "/w=="}),
+                json!({"reason": "not_object", "chain": 1, "page": 2, "index": 2, "place": "x.json", "generation": 0, "run": run, "raw": "7"}),
             ]
         );
     }

@@ -71,6 +71,10 @@ pub(crate) fn receipt(date: &str, observed_at: &str, run: u128) -> Receipt {
         day: day(date),
         era: 0,
         run: Uuid::from_u128(run).into(),
+        generation: 0,
+        observer: None,
+        revision: 0,
+        clock_skew: None,
         observed_at: at(observed_at),
         recorded_at: at(observed_at),
         covers: day(date).interval(),
@@ -227,6 +231,11 @@ pub(crate) fn assemble<'a>(
     covers: &Interval,
 ) -> crate::error::Result<Assembled<'a>> {
     super::assemble::assemble(specs, rows, covers, &Forgotten::default(), Rule::Position)
+}
+
+/// The generation of what is observed in that hour of a test.
+pub(crate) fn generation(hour: i64) -> u64 {
+    u64::try_from(hour + 1).unwrap()
 }
 
 pub(crate) fn run_id(n: u128) -> super::layout::RunId {

@@ -43,10 +43,11 @@ impl Tables {
         Tables { specs: specs.collect(), flattener: Flattener::new(Arc::new(catalog)).expect("a flattener") }
     }
 
-    /// The whole of `day` as it was at `observed_at`, seen twice.
+    /// The whole of `day` in a generation, seen twice; `observed_at` is what a clock said, right or wrong.
     pub(crate) fn seen(
         &self,
         day: Day,
+        generation: u64,
         observed_at: Timestamp,
         records: impl IntoIterator<Item = Bytes>,
     ) -> Observation {
@@ -60,7 +61,9 @@ impl Tables {
             fetched: day.interval(),
             source: Source::Query,
             availability: None,
+            generation,
             observed_at,
+            clock_skew: None,
             settled_before: day.start(),
             out_of_window: 0,
             quarantined: 0,

@@ -136,7 +136,9 @@ fn labelled(folder: &std::path::Path, uuid: uuid::Uuid, padding: u64) -> std::pa
     let (date, specs) = (day("2025-01-01"), specs(0));
     let rows = vec![batch(date, &specs, &[])].into();
     let assembled = assemble(&specs, &rows, &date.interval()).unwrap();
-    let label = Label { uuid, day: date, run: run_id(1), of: None, observed_at: at("2025-02-01T00:00:00Z") };
+    let observed_at = at("2025-02-01T00:00:00Z");
+    let order = crate::lake::Order::observed(1, observed_at, run_id(1));
+    let label = Label { uuid, day: date, order, of: None, observed_at };
     let path = folder.join(uuid.to_string());
     let (_, mut written) = encode(
         std::fs::File::create_new(&path).unwrap(),

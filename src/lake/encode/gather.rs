@@ -144,6 +144,7 @@ mod tests {
     use crate::lake::encode::row_group::Piece;
     use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
+    use crate::lake::order::Order;
     use crate::lake::testing::{at, day, metadata, read};
 
     /// A list of which items may be null, and what else a row has.
@@ -176,7 +177,8 @@ mod tests {
         let whole = Arc::new(Rows::new(whole.schema(), rows.len(), columns.collect()).unwrap());
         let piece = |from: usize| Piece { range: from..rows.len().min(from + cut), rows: Arc::clone(&whole) };
         let (run, at) = (RunId::from(Uuid::from_u128(1)), at("2025-02-01T00:00:00Z"));
-        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
+        let order = Order::observed(1, at, run);
+        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), order, observed_at: at, of: None };
         let pieces = (0..rows.len()).step_by(cut).map(|from| Ok(piece(from)));
         encode::encode(Vec::new(), &spec, pieces, &label, &Known::default()).unwrap().1.into()
     }

@@ -238,6 +238,7 @@ mod tests {
     use crate::lake::encode::row_group::Piece;
     use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
+    use crate::lake::order::Order;
     use crate::lake::testing::{at, day, metadata, read};
 
     type Row = (Option<i64>, Option<String>);
@@ -276,7 +277,13 @@ mod tests {
         };
         let run = RunId::from(Uuid::from_u128(1));
         let at = at("2025-02-01T00:00:00Z");
-        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
+        let label = Label {
+            uuid: Uuid::from_u128(1),
+            day: day("2025-01-01"),
+            order: Order::observed(1, at, run),
+            observed_at: at,
+            of: None,
+        };
         let pieces = (0..rows.len()).step_by(cut).map(piece);
         encode::encode(Vec::new(), &spec, pieces, &label, &Known::default()).unwrap().1.into()
     }

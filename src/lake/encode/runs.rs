@@ -73,6 +73,7 @@ mod tests {
     use crate::lake::encode::row_group::{Piece, ROW_GROUP_ROWS};
     use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
+    use crate::lake::order::Order;
     use crate::lake::testing::{at, day, metadata, read};
 
     type Row = Option<String>;
@@ -107,7 +108,13 @@ mod tests {
         }
         let run = RunId::from(Uuid::from_u128(1));
         let at = at("2025-02-01T00:00:00Z");
-        let label = Label { uuid: Uuid::from_u128(1), day: day("2025-01-01"), run, observed_at: at, of: None };
+        let label = Label {
+            uuid: Uuid::from_u128(1),
+            day: day("2025-01-01"),
+            order: Order::observed(1, at, run),
+            observed_at: at,
+            of: None,
+        };
         let (encoded, bytes) =
             encode::encode(Vec::new(), &spec, pieces.into_iter(), &label, &Known::default()).unwrap();
         (encoded.content, bytes.into())

@@ -9,11 +9,12 @@ use crate::lake::bucket::Bucket;
 use crate::lake::hooked::Hooked;
 use crate::lake::layout::Dataset;
 use crate::lake::local::{Disk, FailPoint};
+use crate::lake::order::Order;
 use crate::lake::publish::Observation;
 use crate::lake::receipt::State;
 use crate::lake::slot::read_label;
 use crate::lake::store::Store;
-use crate::lake::testing::{Rec, at, batch, bind, day, identity, run_id, specs};
+use crate::lake::testing::{Rec, at, batch, bind, day, generation, identity, run_id, specs};
 use crate::plan::Source;
 use crate::time::{Clock, Days};
 
@@ -47,7 +48,9 @@ fn seen(date: &str, hour: i64, recs: &[Rec]) -> Observation {
         fetched: day.interval(),
         source: Source::Jobs,
         availability: None,
+        generation: generation(hour),
         observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),
+        clock_skew: None,
         settled_before: at("2025-01-25T00:00:00Z"),
         out_of_window: 0,
         quarantined: 0,
@@ -312,14 +315,18 @@ fn on_disk_a_publish_that_is_under_way_prepares_the_day_anew() {
         }
         let (run, observation) = (begin(temp.path(), 2).unwrap(), seen(DATE, 1, &recs(DATE, count)));
         let mut prepared = 0;
-        run.transact(day(DATE), observation.observed_at, |present| {
-            prepared += 1;
-            let step = run.prepare(&observation, present, &mut None);
-            if prepared == 1 {
-                forget(temp.path(), 3).unwrap();
-            }
-            step
-        })
+        run.transact(
+            day(DATE),
+            Order::observed(observation.generation, observation.observed_at, run.id()),
+            |present| {
+                prepared += 1;
+                let step = run.prepare(&observation, present, &mut None);
+                if prepared == 1 {
+                    forget(temp.path(), 3).unwrap();
+                }
+                step
+            },
+        )
         .unwrap();
         assert_eq!(prepared, 2);
         assert_forgotten(&store, &recs(DATE, count));

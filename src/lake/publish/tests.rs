@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use uuid::Uuid;
 
 use super::*;
 use crate::error::Kind;
@@ -14,8 +13,9 @@ use crate::lake::layout::Dataset;
 use crate::lake::local::Disk;
 use crate::lake::local::FailPoint;
 use crate::lake::open::Lake;
+use crate::lake::order::Order;
 use crate::lake::receipt::State;
-use crate::lake::testing::{Rec, at, batch, bind, day, identity, run_id, specs};
+use crate::lake::testing::{Rec, at, batch, bind, day, generation, identity, run_id, specs};
 use crate::time::Clock;
 
 /// A lake with `conversations` and one child table, in a folder of its own.
@@ -61,7 +61,9 @@ impl Lab {
             fetched: day.interval(),
             source: Source::Jobs,
             availability: None,
+            generation: generation(hour),
             observed_at: at("2025-02-01T12:00:00Z") + TimeDelta::hours(hour),
+            clock_skew: None,
             settled_before: at("2025-01-25T00:00:00Z"),
             out_of_window: 0,
             quarantined: 0,
@@ -231,7 +233,10 @@ fn a_day_fetched_by_jobs_stays_unless_told() {
 fn an_older_observation_never_replaces_a_newer_one() {
     let lab = Lab::new(1);
     lab.published(1, &lab.seen(DATE, 5, &recs(DATE, 3)));
-    assert_eq!(lab.publish(2, &lab.seen(DATE, 4, &recs(DATE, 9))).unwrap(), Outcome::Superseded { by: run_id(1) });
+    assert_eq!(
+        lab.publish(2, &lab.seen(DATE, 4, &recs(DATE, 9))).unwrap(),
+        Outcome::Superseded { by: Order::observed(6, at("2025-02-01T17:00:00Z"), run_id(1)) }
+    );
     assert_eq!(lab.rows(0, DATE), 3);
 }
 
@@ -433,7 +438,7 @@ fn days_that_are_published_together_end_each_on_its_own() {
         assert_eq!(lab.rows(0, date), 6);
     }
     assert_eq!((lab.rows(0, a), lab.receipt(c)), (4, None));
-    assert_eq!(lab.records() - before, 1, "the receipts of a month are one record");
+    assert_eq!(lab.records() - before, 2, "the receipts of a month are one record, and the mark of a day another");
 }
 
 /// Of a group, only the day that somebody published meanwhile is prepared again.
@@ -452,8 +457,8 @@ fn a_day_of_a_group_that_changes_is_prepared_anew() {
             }
             run.prepare(observation, present, &mut None)
         };
-        let Observation { day, observed_at, .. } = *observation;
-        changes.push(Change { day, observed_at: Some(observed_at), builds_on: false, prepare: Box::new(prepare) });
+        let (day, order) = (observation.day, Some(observation.order(&run)));
+        changes.push(Change { day, order, builds_on: false, prepare: Box::new(prepare) });
     }
     let outcomes = run.transact_all(changes);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{outcomes:?}");
@@ -471,14 +476,8 @@ fn runs_that_publish_the_same_day_at_once_leave_the_newest() {
             let (lab, lake) = (&lab, &lake);
             scope.spawn(move || {
                 let clock = Clock::starting_at(at("2025-03-01T00:00:00Z"));
-                let run = lake
-                    .begin(
-                        RunId::from(Uuid::from_u128(u128::from(n))),
-                        Dataset::Conversations,
-                        Arc::clone(&lab.specs),
-                        clock,
-                    )
-                    .unwrap();
+                let run =
+                    lake.begin(run_id(u128::from(n)), Dataset::Conversations, Arc::clone(&lab.specs), clock).unwrap();
                 let seen = lab.seen(DATE, i64::from(n), &recs(DATE, 10 + usize::from(n)));
                 match run.publish(&seen).unwrap() {
                     Outcome::Published(_) => {}
@@ -498,7 +497,7 @@ fn conversations_have_vanished_only_if_the_day_is_at_rest() {
     let lab = Lab::new(3);
     let older = lab.run(1);
     let (seen, mut looks) = (lab.seen(DATE, 1, &recs(DATE, 11)), 0);
-    let outcome = older.transact(seen.day, seen.observed_at, |present| {
+    let outcome = older.transact(seen.day, seen.order(&older), |present| {
         looks += 1;
         if looks > 1 {
             return older.prepare(&seen, present, &mut None);
@@ -520,7 +519,7 @@ fn of_two_first_runs_of_different_sources_the_second_publishes_nothing() {
         let second = Lake::open(Disk::new(lab.root(), FailPoint::never()), &elsewhere).unwrap();
         let second = second.begin(run_id(2), Dataset::Conversations, Arc::clone(&lab.specs), clock).unwrap();
         let (seen, mut looks) = (lab.seen(DATE, hour, &recs(DATE, 9)), 0);
-        let outcome = second.transact(seen.day, seen.observed_at, |present| {
+        let outcome = second.transact(seen.day, seen.order(&second), |present| {
             looks += 1;
             if looks == 1 {
                 first.publish(&lab.seen(DATE, 2, &recs(DATE, 12)))?;

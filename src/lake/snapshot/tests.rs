@@ -11,8 +11,9 @@ use crate::lake::bucket::Bucket;
 use crate::lake::layout::{Dataset, LakePath, TableName};
 use crate::lake::local::{Disk, FailPoint};
 use crate::lake::open::Lake;
+use crate::lake::order::Order;
 use crate::lake::store::Store;
-use crate::lake::testing::{at, day, identity, run_id};
+use crate::lake::testing::{at, day, generation, identity, run_id};
 use crate::time::Clock;
 
 const DATE: &str = "2025-01-31";
@@ -38,7 +39,15 @@ fn listed(names: &[&str], hour: i64) -> Snapshot {
     let day = day(DATE);
     let queue = |(n, name): (usize, &&str)| format!(r#"{{"id": "q{n}", "name": "{name}"}}"#).into();
     let page = flattener().snapshot(day, 0, 1, names.iter().enumerate().map(queue)).unwrap();
-    Snapshot { day, rows: page.days.into(), observed_at: day.start() + TimeDelta::hours(hour), quarantined: 0 }
+    let observed_at = day.start() + TimeDelta::hours(hour);
+    Snapshot {
+        day,
+        rows: page.days.into(),
+        generation: generation(hour),
+        observed_at,
+        clock_skew: None,
+        quarantined: 0,
+    }
 }
 
 fn rows(store: &Store) -> Option<usize> {
@@ -68,7 +77,10 @@ fn the_later_snapshot_stays_on_disk_and_in_a_bucket() {
         assert_eq!((receipt.state, receipt.is_promised()), (State::Provisional, false));
         let Outcome::Unchanged(receipt) = publish(3, &listed(&["a", "b"], 30)) else { panic!("it is the same") };
         assert_eq!((receipt.state, receipt.is_promised(), receipt.source), (State::Settled, true, Source::List));
-        assert_eq!(publish(4, &listed(&["a"], 20)), Outcome::Superseded { by: run_id(3) });
+        assert_eq!(
+            publish(4, &listed(&["a"], 20)),
+            Outcome::Superseded { by: Order::observed(31, listed(&[], 30).observed_at, run_id(3)) }
+        );
         assert_eq!((rows(&store), recorded(&store)), (Some(2), Some((listed(&[], 30).observed_at, 2))));
         let Outcome::Published(receipt) = publish(5, &listed(&["a"], 31)) else { panic!("what is gone is gone") };
         assert_eq!((rows(&store), receipt.files[0].rows), (Some(1), 1));

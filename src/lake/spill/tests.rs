@@ -19,7 +19,13 @@ fn made(rows: &DayRows, covers: &Interval) -> Made {
     let specs = specs(2);
     let day = assemble(&specs, rows, covers).unwrap();
     let observed_at = at("2025-01-02T00:00:00Z");
-    let label = Label { uuid: uuid::Uuid::nil(), day: self::day(DATE), run: run_id(1), observed_at, of: None };
+    let label = Label {
+        uuid: uuid::Uuid::nil(),
+        day: self::day(DATE),
+        order: crate::lake::Order::observed(1, observed_at, run_id(1)),
+        observed_at,
+        of: None,
+    };
     let file = |table: &SortedTable<'_>| {
         let (encoded, _) = encode(Vec::new(), table.spec, table.pieces(), &label, &Known::default()).unwrap();
         (whole(table), encoded.content)

@@ -9,7 +9,7 @@ use crate::flatten::Catalog;
 use crate::flatten::batch::{BadReason, BadRecord, Position};
 use crate::lake::assemble::TableSpec;
 use crate::lake::bucket::Bucket;
-use crate::lake::layout::{Claim, Dataset, LakePath};
+use crate::lake::layout::{Dataset, LakePath};
 use crate::lake::open::Lake;
 use crate::lake::publish::Observation;
 use crate::lake::quarantine::Origin;
@@ -50,7 +50,9 @@ impl Lab {
             fetched: day(DATE).interval(),
             source: Source::Jobs,
             availability: None,
+            generation: number(observed_at),
             observed_at,
+            clock_skew: None,
             settled_before: at("2025-01-25T00:00:00Z"),
             out_of_window: 0,
             quarantined: 0,
@@ -83,11 +85,16 @@ fn record(id: &str) -> Bytes {
     .into()
 }
 
+/// What is asked for on the nth of the month is of the nth generation, or of the next month's.
+fn number(at: Timestamp) -> u64 {
+    u64::from(chrono::Datelike::ordinal(&at))
+}
+
 /// Puts a record into quarantine that can be read.
 fn set_aside(run: &Run, id: &str) {
-    let position = Position { chain: 0, page: 1, index: 0 };
+    let (position, generation) = (Position { chain: 0, page: 1, index: 0 }, number(run.id().began().unwrap()));
     let bad = BadRecord { position, reason: BadReason::NoStart, raw: record(id) };
-    run.quarantine().add(|_| Origin { place: "here".into(), day: None }, &[bad]).unwrap();
+    run.quarantine().add(|_| Origin { place: "here".into(), day: None, generation }, &[bad]).unwrap();
 }
 
 #[test]
@@ -109,7 +116,8 @@ fn a_run_that_died_earlier_does_not_hold_a_record_up_and_one_that_asked_later_do
     let first = lab.publish(&["a"], at("2025-02-01T00:00:00Z"));
     set_aside(&first, "b");
     let claim = |observed_at: &str| {
-        let claim = Claim { observed_at: at(observed_at), run: RunId::at(at(observed_at)) };
+        let observed_at = at(observed_at);
+        let claim = Order::observed(number(observed_at), observed_at, RunId::at(observed_at));
         let place = LakePath::Claim(Dataset::Conversations, day(DATE), claim);
         lab.store.write(first.id(), &place, b"{}".to_vec()).unwrap();
         place
