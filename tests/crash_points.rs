@@ -28,12 +28,12 @@ use tempfile::TempDir;
 const DATES: [&str; 3] = ["2025-01-01", "2025-01-02", "2025-01-03"];
 const TABLES: usize = common::TABLES.len();
 
-/// Three days that are exported twice; in between most change and one is emptied.
+/// Three days that are exported twice; in between most change and one is emptied. The clock of the second run is far ahead.
 struct Story {
     tables: Tables,
     first: Vec<Observation>,
     second: Vec<Observation>,
-    /// The second again, seen later.
+    /// The second again, seen later, by a clock that says it was earlier than the first.
     again: Vec<Observation>,
 }
 
@@ -53,8 +53,8 @@ impl Story {
         let (afternoon, later) = (|day: Day| day.start() + TimeDelta::hours(15), |day: Day| day.plus(60).start());
         Story {
             first: export(1, "2025-01-04", afternoon, None),
-            second: export(2, "2025-03-10", later, Some(DATES[1])),
-            again: export(3, "2025-03-11", later, Some(DATES[1])),
+            second: export(2, "2099-03-10", later, Some(DATES[1])),
+            again: export(3, "2024-03-11", later, Some(DATES[1])),
             tables,
         }
     }
@@ -111,6 +111,7 @@ fn receipts(store: impl Into<Store>) -> Vec<Receipt> {
     let mut receipts = ledger.into_record().receipts;
     for receipt in &mut receipts {
         receipt.run = uuid::Uuid::nil().into();
+        (receipt.generation, receipt.observer, receipt.revision) = (0, None, 0);
         (receipt.observed_at, receipt.recorded_at) = (receipt.day.start(), receipt.day.start());
         receipt.counts = Counts { vanished: 0, ..receipt.counts };
         receipt.vanished.clear();

@@ -83,8 +83,8 @@ impl Exporter {
         Ok(())
     }
 
-    /// Publishes a day that was not, once more: it is fetched whole, and what either fetch brought counts. The second fetch of
-    /// a day from which conversations have vanished confirms that; one that was fetched in part is only completed.
+    /// Publishes a day that was not, once more: it is fetched whole. The second fetch of a day from which conversations have
+    /// vanished confirms that, and what either fetch brought counts; a part of a day is replaced by the whole.
     async fn again(&self, slice: &Slice, mut published: Publishing, mut chain: u32) -> Result<()> {
         for _ in 0..AGAIN_MAX {
             let (mut observation, confirmed) = match published {
@@ -94,14 +94,22 @@ impl Exporter {
             };
             let whole = observation.day.interval();
             let again = Slice { interval: whole, matching: Matching::Start, ..*slice };
+            if !confirmed {
+                // What is fetched now is all of the day, and stands for itself.
+                observation.generation = self.publisher.next_generation(Some([observation.day].into())).await?;
+            }
             let generation = observation.generation;
             let Brought { mut harvest, fetched, .. } = self.fetch(&again, (generation, chain), &|_| false).await?;
             chain += fetched.chains;
             // Most of these the first fetch brought as well: better kept twice than lost.
             self.publisher.quarantine((Feed::Slice(again), generation), &mut harvest, false).await?;
             let rows = harvest.take(observation.day);
-            observation.refetched += rows.count() as u64;
-            observation.rows.extend(rows);
+            if confirmed {
+                observation.refetched += rows.count() as u64;
+                observation.rows.extend(rows);
+            } else {
+                (observation.refetched, observation.rows) = (0, rows);
+            }
             (observation.fetched, observation.observed_at) = (whole, fetched.observed_at);
             observation.clock_skew = observation.clock_skew.or(fetched.clock_skew);
             observation.confirmed = confirmed;

@@ -82,6 +82,11 @@ impl Observation {
         Order::observed(self.generation, self.observed_at, run.id)
     }
 
+    /// Whether the day of `receipt` holds the part that was asked for.
+    fn is_covered_by(&self, receipt: &Receipt) -> bool {
+        self.asked.intersection(&self.day.interval()).is_none_or(|asked| receipt.covers.covers(&asked))
+    }
+
     /// Whether `drafted` was there before this was looked at.
     fn came_with(&self, drafted: &Arc<Drafted>) -> bool {
         self.drafted.as_ref().is_some_and(|before| Arc::ptr_eq(before, drafted))
@@ -161,8 +166,10 @@ impl Run {
     /// and whoever has not published yet may have died: so the day is fetched again, unless this one says the same.
     fn give_way(&self, observation: &Observation, drafted: Option<&Drafted>, by: Order) -> Result<Outcome> {
         let day = observation.day;
-        let outcome = self.check_published(day, Outcome::Superseded { by })?;
         let entry = self.records().day(day)?;
+        if !entry.receipt.as_ref().is_some_and(|receipt| receipt.is_expired() || observation.is_covered_by(receipt)) {
+            return Err(unpublished(by));
+        }
         let is_known = entry.receipt.as_ref().is_some_and(|receipt| {
             receipt.is_expired() || receipt.order() >= by && drafted.is_some_and(|drafted| drafted.is_what(receipt))
         });
@@ -170,19 +177,7 @@ impl Run {
             let generation = entry.generation().max(by.generation());
             self.mark(&[(day, (entry.era(), generation))].into(), self.clock.now())?;
         }
-        Ok(outcome)
-    }
-
-    /// Whether anything was ever published of `day`, if this run leaves it to another one: else it would be missing, and
-    /// nothing would say so.
-    pub(super) fn check_published(&self, day: Day, outcome: Outcome) -> Result<Outcome> {
-        match outcome {
-            Outcome::Superseded { by } if self.records().day(day)?.receipt.is_none() => {
-                Err(Error::later(format!("run {} is about to publish the day, or died while it was", by.writer()))
-                    .hint("let it end, then run again"))
-            }
-            outcome => Ok(outcome),
-        }
+        Ok(Outcome::Superseded { by })
     }
 
     /// Publishes one day.
@@ -205,8 +200,10 @@ impl Run {
                 self.clear(observation.day, present)?;
                 return Ok(Step::End(Outcome::Kept { reason: expire::EXPIRED }));
             }
-            // A day whose files are not those of its receipt is repaired by whoever finds it.
-            if winner.order() > observation.order(self) && present.is_committed(&self.specs) {
+            // A day whose files are not those of its receipt is repaired by whoever finds it, and one of which the newer
+            // observation is only another part is fetched as a whole.
+            let is_newer = winner.order() > observation.order(self);
+            if is_newer && present.is_committed(&self.specs) && observation.is_covered_by(winner) {
                 return Ok(Step::End(Outcome::Superseded { by: winner.order() }));
             }
             let reason = decide::reason_to_keep(
@@ -343,6 +340,13 @@ impl Run {
             other: Map::new(),
         }
     }
+}
+
+/// The error of a day that is left to the state `by`, of which nothing is published yet: it would be missing, and nothing
+/// would say so.
+pub(super) fn unpublished(by: Order) -> Error {
+    Error::later(format!("run {} is about to publish the day, or died while it was", by.writer()))
+        .hint("let it end, then run again")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::assemble::assemble;
 use super::day_rows::DayRows;
 use super::order::Order;
 use super::present::Present;
-use super::publish::Outcome;
+use super::publish::{Outcome, unpublished};
 use super::receipt::{Counts, Receipt, State, VERSION};
 use super::run::Run;
 use super::transaction::Step;
@@ -51,7 +51,10 @@ impl Run {
     pub fn snapshot(&self, snapshot: &Snapshot) -> Result<Outcome> {
         let prepare = |present: &Present| self.prepare_snapshot(snapshot, present);
         let outcome = self.transact(snapshot.day, snapshot.order(self), prepare);
-        let outcome = outcome.and_then(|outcome| self.check_published(snapshot.day, outcome));
+        let outcome = outcome.and_then(|outcome| match outcome {
+            Outcome::Superseded { by } if self.records().day(snapshot.day)?.receipt.is_none() => Err(unpublished(by)),
+            outcome => Ok(outcome),
+        });
         outcome.context(|| format!("snapshot of {}", snapshot.day))
     }
 
