@@ -83,11 +83,11 @@ impl Lake {
     /// [`crate::error::Kind::Config`] when another run has made it another lake meanwhile;
     /// [`crate::error::Kind::Storage`].
     pub(super) fn bind(&self, held: &Committing<'_>) -> Result<()> {
-        match self.awaited() {
-            None if matches!(*self.binding(), Binding::Early) => self.raise(held),
-            None => Ok(()),
-            Some(mine) => self.settle(&mine, true, held),
+        if let Some(mine) = self.awaited() {
+            self.settle(&mine, true, held)?;
         }
+        let is_early = matches!(*self.binding(), Binding::Early);
+        if is_early { self.raise(held) } else { Ok(()) }
     }
 
     /// Makes a lake of an earlier format one of this version's: from here on an earlier version refuses it.
@@ -95,7 +95,7 @@ impl Lake {
         for _ in 0..ATTEMPTS {
             let Some((mut file, tag)) = read_identity(&self.store)? else { break };
             if file.format == FORMAT {
-                return self.bound();
+                return self.bound(FORMAT);
             }
             info!(lake = %self.id(), from = file.format, to = FORMAT, "raises the lake's format");
             file.format = FORMAT;
@@ -149,7 +149,7 @@ impl Lake {
                 Some((file, tag)) => {
                     mine.check(&file.identity)?;
                     if mine.organization.is_none() || file.identity.organization.is_some() {
-                        return self.bound();
+                        return self.bound(file.format);
                     }
                     (file, tag)
                 }
@@ -165,13 +165,13 @@ impl Lake {
         Err(Error::later("other runs keep writing `lake.json`").hint("run again"))
     }
 
-    /// Notes what waited.
-    fn bound(&self) -> Result<()> {
+    /// Notes what waited for a lake of `format`.
+    fn bound(&self, format: u32) -> Result<()> {
         let mut binding = self.binding();
         if let Binding::Open { anchor: Some(anchor), .. } = &*binding {
             self.write_anchor(anchor.clone())?;
         }
-        *binding = Binding::Bound;
+        *binding = Binding::new(Some(format));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::layout::RunId;
 use super::receipt::{Anchor, DirtyMark, Receipt, Restored, State};
 use crate::error::{Error, Result};
 use crate::time::{Day, Timestamp};
@@ -35,6 +36,11 @@ impl DayEntry {
             (Some(receipt), Some(mark)) => mark.era == receipt.era && !receipt.is_expired() && mark.counts_for(receipt),
             _ => false,
         }
+    }
+
+    /// Whether it is dirty by a mark of `run`.
+    pub(super) fn is_marked_by(&self, run: RunId) -> bool {
+        self.is_dirty() && self.mark.as_ref().is_some_and(|mark| mark.run == run)
     }
 
     /// Whether the day is to be fetched again: it has changed, or what it lacks is not what it lacked before.

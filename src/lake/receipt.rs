@@ -280,7 +280,8 @@ pub struct DirtyMark {
     /// The era of the receipt that it is about.
     #[serde(default, skip_serializing_if = "is_first")]
     pub era: u32,
-    /// The highest generation of which the mark says that it may lack something. Absent in lakes that know no generations:
+    /// The highest generation of which the mark says that it may lack something: one more than the lake knew of the day,
+    /// because a run that has begun by then may not have seen it. Absent in lakes that know no generations:
     /// there it counts while it is later than the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

@@ -112,7 +112,7 @@ impl Run {
     }
 
     /// Records that days were seen to have changed, by the latest activity that was seen on each; only those that the
-    /// lake holds without that activity, and that are not marked yet. Returns how many.
+    /// lake holds without that activity, and that this run has not marked yet. Returns how many.
     ///
     /// # Errors
     /// [`crate::error::Kind::Storage`] when it cannot be written.
@@ -124,7 +124,7 @@ impl Run {
             let entry = self.records().day(day)?;
             // What was fetched by a clock that is ahead says nothing about what it knows.
             let is_news = |r: &Receipt| r.asked_at() > now || r.knows_until() - CLOCKS_APART < activity;
-            if !entry.is_dirty() && entry.receipt.as_ref().is_some_and(is_news) {
+            if !entry.is_marked_by(self.id) && entry.receipt.as_ref().is_some_and(is_news) {
                 held.insert(day, (entry.era(), entry.generation()));
             }
         }
@@ -132,11 +132,12 @@ impl Run {
         Ok(held.len())
     }
 
-    /// Records a mark for each of `days`, with its era and up to which generation it counts, whatever is known of them.
+    /// Records a mark for each of `days`, of which an era and a generation are known. It is one above: an observation that
+    /// has begun by now and is not published yet may not have seen what the mark says.
     pub(super) fn mark(&self, days: &BTreeMap<Day, (u32, u64)>, seen_at: Timestamp) -> Result<()> {
         let mut months: BTreeMap<Month, Vec<DirtyMark>> = BTreeMap::new();
         for (&day, &(era, generation)) in days {
-            let generation = Some(generation);
+            let generation = Some(generation.saturating_add(1));
             let mark = DirtyMark { day, era, generation, seen_at, run: self.id, other: Map::new() };
             months.entry(Month::of(day)).or_default().push(mark);
         }

@@ -155,7 +155,7 @@ fn following(present: &Present, mut receipt: Receipt) -> (Receipt, Option<DirtyM
     let mark = (!order.is_of_same_observation(&receipt.order())).then(|| DirtyMark {
         day: receipt.day,
         era: receipt.era,
-        generation: Some(order.generation()),
+        generation: Some(order.generation().saturating_add(1)),
         seen_at: receipt.recorded_at,
         run: receipt.run,
         other: Map::new(),

@@ -86,9 +86,29 @@ impl Org {
         Org { simulator, clock: self.clock, dir, wire, log, _logging: logging }
     }
 
+    /// The same source and lakes, where the source's `Date` is `dates` ahead and this machine's own clock is `own` ahead.
+    pub(crate) fn by_clocks(&self, dates: TimeDelta, own: TimeDelta) -> Org {
+        let wire = Wire { simulator: self.simulator.clone(), sent: Mutex::default(), dates };
+        Org {
+            simulator: self.simulator.clone(),
+            clock: Clock::starting_at(self.clock.now() + own),
+            dir: Arc::clone(&self.dir),
+            wire: Arc::new(wire),
+            log: self.log.clone(),
+            _logging: Rc::clone(&self._logging),
+        }
+    }
+
+    /// The same lakes, and a source that is as it was `ago`.
+    pub(crate) fn of_yore(&self, settings: SimulatorSettings, ago: TimeDelta) -> Org {
+        let (simulator, wire) = Org::source(settings, Clock::starting_at(self.clock.now() - ago));
+        let (dir, log, logging) = (Arc::clone(&self.dir), self.log.clone(), Rc::clone(&self._logging));
+        Org { simulator, clock: self.clock, dir, wire, log, _logging: logging }
+    }
+
     fn source(settings: SimulatorSettings, clock: Clock) -> (Simulator, Arc<Wire>) {
         let simulator = Simulator::new(settings, clock);
-        let wire = Arc::new(Wire { simulator: simulator.clone(), sent: Mutex::default() });
+        let wire = Arc::new(Wire { simulator: simulator.clone(), sent: Mutex::default(), dates: TimeDelta::zero() });
         (simulator, wire)
     }
 
@@ -297,9 +317,18 @@ pub(crate) struct Sent {
 struct Wire {
     simulator: Simulator,
     sent: Mutex<Vec<Sent>>,
+    /// How far its `Date` is ahead.
+    dates: TimeDelta,
 }
 
 impl Wire {
+    fn redate(&self, response: &mut Response) {
+        let Some(date) = response.headers_mut().get_mut("date") else { return };
+        let right = httpdate::parse_http_date(date.to_str().expect("text")).expect("a date");
+        let shown = Timestamp::from(right) + self.dates;
+        *date = httpdate::fmt_http_date(shown.into()).parse().expect("a header");
+    }
+
     fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
         self.sent.lock().expect("no panic while it is held")
     }
@@ -324,7 +353,10 @@ impl Transport for Wire {
         };
         let answer = self.simulator.send(request);
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let Ok(response) = &mut answer {
+                self.redate(response);
+            }
             let sent = &mut self.sent()[number];
             sent.answered = Some(Instant::now());
             sent.status = answer.as_ref().ok().map(|response| response.status().as_u16());
