@@ -228,12 +228,12 @@ fn covers(receipt: &Receipt, start: i64) -> bool {
     chrono::DateTime::from_timestamp_micros(start).is_some_and(|start| receipt.covers.contains(start))
 }
 
-/// Whether a record was found by an older observation than the receipt is of. Of two that know no generation the clocks
-/// of that time decide.
+/// Whether a record was not found by a newer observation than the receipt is of: then the version that the day holds
+/// stays. Of two that know no generation the clocks of that time decide.
 fn is_older(record: &Readable, receipt: &Receipt) -> bool {
     let Some(began) = record.run.began() else { return true };
     let found = Order::observed(record.generation, began, record.run);
-    !found.is_of_same_observation(&receipt.order()) && found < receipt.order()
+    found <= receipt.order()
 }
 
 /// The records that can be read now, by day. Of two versions of a conversation the one that was found later stands
