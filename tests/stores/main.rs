@@ -35,7 +35,7 @@ on! {
         lake: [
             an_export_is_the_truth_also_after_changes,
             a_day_that_is_empty_at_the_source_becomes_empty,
-            of_two_runs_at_once_the_newer_observation_stays,
+            of_two_runs_at_once_one_stays_and_the_next_run_makes_it_right,
             a_run_of_another_selection_is_refused,
             a_strangers_file_is_refused_and_left_alone,
             a_killed_run_is_completed_by_the_next,
