@@ -4,10 +4,8 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::convlake::Convlake;
-use common::org::files;
+use common::receipts::trust_the_clock;
 use common::simulate::Simulate;
 use common::write;
 use serde_json::{Value, json};
@@ -29,22 +27,6 @@ fn lake(simulate: &Simulate) -> Convlake {
     write(&convlake.lake().join("_convlake/ledger/2020-01/dirty-by-hand.json"), &mark.to_string());
     trust_the_clock(&convlake.lake());
     convlake
-}
-
-/// The simulator's clock is years behind, so nothing has settled. Makes of the receipts what a run would have written
-/// whose own clock agrees.
-fn trust_the_clock(lake: &Path) {
-    for (path, content) in files(&lake.join("_convlake/ledger")) {
-        let mut record: Value = serde_json::from_slice(&content).unwrap();
-        for receipt in record.get_mut("receipts").and_then(Value::as_array_mut).into_iter().flatten() {
-            let receipt = receipt.as_object_mut().unwrap();
-            receipt.remove("clock_skew").expect("a skew of years");
-            if (&receipt["source"], &receipt["state"]) == (&json!("jobs"), &json!("provisional")) {
-                receipt["state"] = json!("settled");
-            }
-        }
-        write(&path, &record.to_string());
-    }
 }
 
 fn simulate() -> Simulate {

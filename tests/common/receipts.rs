@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use convlake::lake::ledger::Ledger;
 use convlake::lake::{Lake, State};
 use convlake::time::Day;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Content hashes by day and table: equal for equal rows, whichever run wrote them.
 pub(crate) type Contents = BTreeMap<Day, BTreeMap<String, String>>;
@@ -55,4 +55,20 @@ pub(crate) fn written(lake: &Path) -> BTreeMap<PathBuf, SystemTime> {
 pub(crate) fn unfinished(lake: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(lake.join("_convlake/staging")).expect("a folder");
     entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The simulator's clock is years behind, so nothing has settled. Makes of the receipts what a run would have written
+/// whose own clock agrees.
+pub(crate) fn trust_the_clock(lake: &Path) {
+    for (path, content) in super::org::files(&lake.join("_convlake/ledger")) {
+        let mut record: Value = serde_json::from_slice(&content).expect("a record");
+        for receipt in record.get_mut("receipts").and_then(Value::as_array_mut).into_iter().flatten() {
+            let receipt = receipt.as_object_mut().expect("a record");
+            receipt.remove("clock_skew").expect("a skew of years");
+            if (&receipt["source"], &receipt["state"]) == (&json!("jobs"), &json!("provisional")) {
+                receipt["state"] = json!("settled");
+            }
+        }
+        super::write(&path, &record.to_string());
+    }
 }

@@ -19,6 +19,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampMicrosecondType;
 use common::convlake::Convlake;
 use common::org::files;
+use common::receipts::trust_the_clock;
 use common::{TABLES, write};
 use lab::{DAY, DAY_MICROS, FROM, Lab, NEXT, TO, Verdict, part, rows, simulate, with_starts};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -233,6 +234,7 @@ fn a_snapshot_that_is_damaged() {
 #[test]
 fn what_is_gone_on_purpose_is_no_damage() {
     let lab = Lab::at("2025-06-01T00:00:00Z", "jobs");
+    trust_the_clock(&lab.lake());
     let ids = common::org::ids(&lab.lake());
     let id = &ids[&NEXT.parse().unwrap()][0];
     lab.convlake.succeed(["forget", "lake", "--yes", "--conversation", id]);
@@ -300,6 +302,7 @@ fn damage_in_a_bucket() {
 #[test]
 fn the_source_is_asked_for_its_counts() {
     let lab = Lab::at("2025-06-01T00:00:00Z", "jobs");
+    trust_the_clock(&lab.lake());
     let source = ["--source", "--rate-limit", "100000"];
     let same = lab.verify(&source);
     assert_eq!(same.code, Some(0), "{same:#?}");
