@@ -6,7 +6,7 @@
 //! page index (which follows from the pages): equal content is what makes a day unchanged. The *file* hash covers
 //! all bytes and finds damage.
 //!
-//! How the columns are encoded is said in `chunk` (`numbers`, `dictionary`, `runs`, `plain`: kinds of columns;
+//! How the columns are encoded is said in `chunk` (`dictionary`, `runs`, `plain`: kinds of columns;
 //! `gather`, `levels`: what is in them; `leaf`: their pages; `page`, `known`: compression). They are encoded one by
 //! one, on as many threads as there are, and wait encoded until their row group is whole. So beside the sources of
 //! the rows, encoding takes the encoded row group (less than [`ROW_GROUP_TEXT`], and 1 MB a column without text), 6
@@ -21,7 +21,6 @@ mod gather;
 mod known;
 mod leaf;
 mod levels;
-mod numbers;
 mod page;
 mod plain;
 pub mod row_group;
@@ -256,8 +255,10 @@ mod tests {
     use arrow::datatypes::Schema;
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use parquet::basic::{Compression, Encoding};
+    use parquet::basic::{Compression, Encoding, PageType};
+    use parquet::column::page::Page;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use proptest::prelude::*;
 
     fn label(run: u128) -> Label {
@@ -319,7 +320,7 @@ mod tests {
     }
 
     fn parse(bytes: &Bytes) -> ParquetMetaData {
-        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional).parse_and_finish(bytes).unwrap()
     }
 
     /// Everything in front of the Thrift footer, page index included.
@@ -410,14 +411,63 @@ mod tests {
         let is_zstd = |column: usize| matches!(group.column(column).compression(), Compression::ZSTD(_));
         let [id, start, talk, origin, never] = [0, 1, 2, 3, 4];
         assert!(!dictionary(id) && encodings(id).contains(&Encoding::PLAIN) && is_zstd(id));
-        assert!(encodings(start).contains(&Encoding::DELTA_BINARY_PACKED));
-        assert!(encodings(talk).contains(&Encoding::DELTA_BINARY_PACKED));
+        assert!(encodings(start).contains(&Encoding::PLAIN) && !dictionary(start), "they all differ");
+        assert!(encodings(talk).contains(&Encoding::PLAIN));
         assert!(dictionary(origin));
         assert!(!dictionary(never) && !is_zstd(never));
         assert!(group.column(id).bloom_filter_offset().is_some());
         assert!(parse(&all[1].1).row_group(0).column(0).bloom_filter_offset().is_none());
         let small = parse(&encode_all(&[batch(day, &specs, &many(3))], &specs, 1)[0].1);
         assert!(small.row_group(0).columns().iter().all(|c| c.compression() == Compression::UNCOMPRESSED));
+    }
+
+    /// The encodings that every reader has had since Parquet 1.0, and pages that readers can check.
+    #[test]
+    fn files_are_for_every_reader() {
+        let (specs, day) = (specs(3), day("2025-01-01"));
+        for (_, bytes) in encode_all(&[batch(day, &specs, &many(50_000))], &specs, 1) {
+            let file = SerializedFileReader::new(bytes.clone()).unwrap();
+            for group in 0..file.num_row_groups() {
+                let (group, said) = (file.get_row_group(group).unwrap(), file.metadata().row_group(group));
+                for (column, chunk) in said.columns().iter().enumerate() {
+                    let old = |encoding| matches!(encoding, Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY);
+                    assert!(
+                        chunk.encodings().all(old),
+                        "{}: {:?}",
+                        chunk.column_path(),
+                        chunk.encodings().collect::<Vec<_>>()
+                    );
+                    let pages: Vec<Page> = group.get_column_page_reader(column).unwrap().map(Result::unwrap).collect();
+                    let data = pages.iter().filter(|page| page.page_type() == PageType::DATA_PAGE).count();
+                    assert_eq!(
+                        chunk.offset_index_offset().is_some(),
+                        data > 1,
+                        "{} has {data} pages",
+                        chunk.column_path()
+                    );
+                    let bodies: usize = pages.iter().map(|page| page.buffer().len()).sum();
+                    let sizes = [chunk.uncompressed_size(), chunk.compressed_size()].map(|size| size as usize);
+                    assert!(bodies < sizes[0] && sizes[0] <= bodies + 64 * pages.len(), "{bodies} and {sizes:?}");
+                    let (start, length) = chunk.byte_range();
+                    assert_eq!(sizes[1], length as usize);
+                    // The last byte of a chunk is one of a page's body.
+                    let mut spoilt = bytes.to_vec();
+                    spoilt[(start + length) as usize - 1] ^= 1;
+                    let spoilt = SerializedFileReader::new(Bytes::from(spoilt)).unwrap();
+                    let read: Result<Vec<Page>, _> =
+                        spoilt.get_row_group(0).unwrap().get_column_page_reader(column).unwrap().collect();
+                    assert!(read.is_err() || file.num_row_groups() > 1, "{}", chunk.column_path());
+                }
+                assert_eq!(
+                    said.total_byte_size(),
+                    said.columns().iter().map(|chunk| chunk.uncompressed_size()).sum::<i64>()
+                );
+                assert_eq!(
+                    said.compressed_size(),
+                    said.columns().iter().map(|chunk| chunk.compressed_size()).sum::<i64>()
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whole numbers in as few bits as they need: what Parquet's levels, indexes and deltas are written in. Pure.
+//! Whole numbers in as few bits as they need: what Parquet's levels and indexes are written in. Pure.
 //!
 //! In the hybrid encoding a run is its length, doubled, as a varint, and its value in whole bytes; values that do not
 //! repeat are the number of their groups of eight, doubled and made odd, as a varint, and then their bits.

@@ -42,6 +42,12 @@ impl Repeating for &str {
     }
 }
 
+impl Repeating for i64 {
+    fn mixed(self) -> u64 {
+        mix(self as u64)
+    }
+}
+
 impl Repeating for Double {
     fn mixed(self) -> u64 {
         mix(self.0.to_bits())
@@ -65,7 +71,7 @@ pub(super) struct Dictionary<V> {
 impl<V: Repeating> Dictionary<V> {
     /// That of `all`; `None` when it would not be shorter than they are, or too long.
     pub(super) fn of(all: &[V]) -> Option<Dictionary<V>> {
-        let mut known: HashMap<V, u32, Seed> = HashMap::with_hasher(Seed(RandomState::new().build_hasher().finish()));
+        let mut known: HashMap<V, u32, Seed> = HashMap::with_hasher(Seed::new());
         let (mut indexes, mut values, mut bytes) = (Vec::with_capacity(all.len()), Vec::new(), 0);
         let mut lately = [0_u32; LATELY];
         for &value in all {
@@ -85,7 +91,9 @@ impl<V: Repeating> Dictionary<V> {
                 }
             }
         }
-        (!differ(values.len(), all.len())).then_some(Dictionary { indexes, values })
+        let written_out = || all.iter().map(|value| value.size()).sum::<usize>();
+        let indexed = bytes + (all.len() * index_width(values.len()) as usize).div_ceil(8);
+        (!differ(values.len(), all.len()) && indexed < written_out()).then_some(Dictionary { indexes, values })
     }
 
     /// The chunk of the column `leaf`; there is one value at least.
@@ -102,7 +110,8 @@ impl<V: Repeating> Dictionary<V> {
             seen.fill(false);
             indexes.iter().for_each(|&index| seen[index as usize] = true);
             let here = self.values.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(value, _)| *value);
-            span.page(leaf, leaf::bounds(here), |to| {
+            let texts = leaf::text_bytes(indexes.iter().map(|&index| self.values[index as usize]));
+            span.page(leaf, leaf::bounds(here), texts, |to| {
                 to.push(bits as u8);
                 hybrid(to, indexes, bits);
             })
@@ -110,6 +119,20 @@ impl<V: Repeating> Dictionary<V> {
         let pages = pages.collect();
         leaf::chunk(leaf, Some(page(self.values.iter().copied())), Encoding::RLE_DICTIONARY, pages, zstd)
     }
+}
+
+/// Each of `all` once, in the order in which they come first, and the places there of all.
+pub(super) fn distinct<V: Repeating>(all: impl Iterator<Item = V>) -> (Vec<V>, Vec<u32>) {
+    let mut known: HashMap<V, u32, Seed> = HashMap::with_hasher(Seed::new());
+    let mut values = Vec::new();
+    let place = |value| {
+        *known.entry(value).or_insert_with(|| {
+            values.push(value);
+            values.len() as u32 - 1
+        })
+    };
+    let places = all.map(place).collect();
+    (values, places)
 }
 
 /// The page of the values that indexes are of.
@@ -134,6 +157,12 @@ pub(super) fn index_width(count: usize) -> u32 {
 #[derive(Debug)]
 struct Seed(u64);
 
+impl Seed {
+    fn new() -> Seed {
+        Seed(RandomState::new().build_hasher().finish())
+    }
+}
+
 impl BuildHasher for Seed {
     type Hasher = Xxh3;
 
@@ -151,6 +180,10 @@ impl Hasher for Xxh3 {
     }
 
     fn write_u8(&mut self, _: u8) {}
+
+    fn write_i64(&mut self, value: i64) {
+        self.0 = mix(self.0 ^ value as u64);
+    }
 
     fn finish(&self) -> u64 {
         self.0

@@ -141,6 +141,7 @@ mod tests {
     use super::*;
     use crate::flatten::rows::Rows;
     use crate::lake::TableSpec;
+    use crate::lake::encode::leaf::PAGE_ROWS;
     use crate::lake::encode::row_group::Piece;
     use crate::lake::encode::{self, Known, Label};
     use crate::lake::layout::{RunId, TableName};
@@ -216,7 +217,9 @@ mod tests {
     #[test]
     fn doubles_are_bounded_by_those_that_can_be_compared() {
         let bounds = |doubles: &[f64]| {
-            let rows: Vec<Row> = doubles.iter().map(|&double| (None, Some(double), None)).collect();
+            // More than a page of them.
+            let all = doubles.iter().cycle().take(PAGE_ROWS + doubles.len());
+            let rows: Vec<Row> = all.map(|&double| (None, Some(double), None)).collect();
             let metadata = metadata(&file(&rows, rows.len()));
             let Some(Statistics::Double(statistics)) = metadata.row_group(0).column(2).statistics().cloned() else {
                 panic!("other statistics")

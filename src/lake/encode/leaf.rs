@@ -33,6 +33,10 @@ pub(super) trait Bound: Copy + Ord {
     fn rank(self) -> u64 {
         0
     }
+    /// Bytes of it as a text; `None` when it is none.
+    fn text_bytes(self) -> Option<usize> {
+        None
+    }
     /// Whether it can be compared: no page is bounded by what cannot.
     fn is_ordered(self) -> bool {
         true
@@ -50,6 +54,10 @@ impl Bound for i64 {
 }
 
 impl Bound for &str {
+    fn text_bytes(self) -> Option<usize> {
+        Some(self.len())
+    }
+
     fn rank(self) -> u64 {
         let bytes = self.as_bytes();
         let head = bytes.first_chunk().copied().unwrap_or_else(|| {
@@ -93,6 +101,13 @@ pub(super) struct Values<B> {
     pub(super) nulls: usize,
     /// The least value and the greatest; none when all are null, or none can be compared.
     pub(super) bounds: Option<(B, B)>,
+    /// Bytes of all its texts; `None` when it has none.
+    pub(super) text_bytes: Option<usize>,
+}
+
+/// Bytes of all `values`, if they are texts.
+pub(super) fn text_bytes<B: Bound>(values: impl Iterator<Item = B>) -> Option<usize> {
+    values.map(B::text_bytes).sum()
 }
 
 /// The least and the greatest of `values` that can be compared.
@@ -123,7 +138,7 @@ pub(super) fn null(leaf: &ColumnDescPtr, rows: usize, zstd: &mut Zstd) -> Result
             levels(&mut body, |to| bits::run(to, rows, 0, bits::width(most as u64)));
         }
     }
-    let page = Values::<i64> { body, rows, entries: rows, nulls: rows, bounds: None };
+    let page = Values::<i64> { body, rows, entries: rows, nulls: rows, bounds: None, text_bytes: None };
     chunk(leaf, None, Encoding::PLAIN, vec![page], zstd)
 }
 
@@ -152,6 +167,7 @@ pub(super) fn chunk<B: Bound>(
         .set_encodings(encodings)
         .set_page_encoding_stats(encoding_stats)
         .set_num_values(entries as i64)
+        .set_unencoded_byte_array_data_bytes(pages.iter().map(text_size).sum())
         .set_statistics(statistics(&pages, nulls));
     let column_index = column_index(leaf, &pages)?;
     let mut offset_index = OffsetIndexBuilder::new();
@@ -159,7 +175,10 @@ pub(super) fn chunk<B: Bound>(
     if let Some(page) = dictionary {
         encoded.push(EncodedPage::new(page)?);
     }
-    for Values { body, rows, entries, .. } in pages {
+    for page in pages {
+        let texts = text_size(&page);
+        let Values { body, rows, entries, .. } = page;
+        offset_index.append_unencoded_byte_array_data_bytes(texts);
         offset_index.append_row_count(rows as i64);
         // Where it is, and how long, is known when it is compressed.
         offset_index.append_offset_and_size(0, 0);
@@ -172,16 +191,20 @@ pub(super) fn chunk<B: Bound>(
             statistics: None,
         })?);
     }
-    let bytes: usize = encoded.iter().map(EncodedPage::len).sum();
     let close = ColumnCloseResult {
-        bytes_written: bytes as u64,
+        // How many bytes that is, is known when it is compressed.
+        bytes_written: 0,
         rows_written: rows as u64,
-        metadata: metadata.set_total_uncompressed_size(bytes as i64).build()?,
+        metadata: metadata.build()?,
         bloom_filter: None,
         column_index,
         offset_index: Some(offset_index.build()),
     };
     Chunk::new(encoded, close, zstd)
+}
+
+fn text_size<B>(page: &Values<B>) -> Option<i64> {
+    page.text_bytes.map(|bytes| bytes as i64)
 }
 
 fn statistics<B: Bound>(pages: &[Values<B>], nulls: usize) -> Statistics {
@@ -297,7 +320,10 @@ mod tests {
     ) -> Vec<Option<(T, T)>> {
         let of = |min: Option<&[u8]>, max: Option<&[u8]>| min.map(&value).zip(max.map(&value));
         let bytes = |number: Option<&i64>| number.map(|number| number.to_le_bytes());
-        let pages = match index.column_index(column).unwrap() {
+        let Some(pages) = index.column_index(column) else {
+            return vec![of(statistics.min_bytes_opt(), statistics.max_bytes_opt())];
+        };
+        let pages = match pages {
             ColumnIndexMetaData::INT64(index) => (0..index.num_pages() as usize)
                 .map(|page| {
                     let (min, max) = (bytes(index.min_value(page)), bytes(index.max_value(page)));
@@ -312,10 +338,10 @@ mod tests {
         [of(statistics.min_bytes_opt(), statistics.max_bytes_opt())].into_iter().chain(pages).collect()
     }
 
-    /// All rows, then those of each page; there is one page when all rows are null.
+    /// All rows, then those of each page, where there are several; there is one page when all rows are null.
     fn spans(rows: &[Row], is_null: impl Fn(&Row) -> bool) -> impl Iterator<Item = &[Row]> {
         let page = if rows.iter().all(is_null) { rows.len() } else { PAGE_ROWS };
-        std::iter::once(rows).chain(rows.chunks(page))
+        std::iter::once(rows).chain(rows.chunks(page).filter(move |part| part.len() < rows.len()))
     }
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
@@ -358,6 +384,10 @@ mod tests {
                 prop_assert_eq!(found, numbers().min().zip(numbers().max()));
             }
             let spans = || self::spans(&rows, |row| row.1.is_none());
+            let sizes = index.offset_index(2).map(|pages| pages.unencoded_byte_array_data_bytes().unwrap().iter().sum());
+            let size = metadata.row_group(0).column(2).unencoded_byte_array_data_bytes();
+            let written: usize = rows.iter().filter_map(|row| row.1.as_ref()).map(String::len).sum();
+            prop_assert!(size.is_none_or(|size| size == written as i64) && size == sizes);
             let texts = bounds(statistics(2), &index, 2, |bytes| String::from_utf8(bytes.to_vec()).unwrap());
             prop_assert_eq!(texts.len(), spans().count());
             for (found, rows) in texts.into_iter().zip(spans()) {
@@ -371,8 +401,8 @@ mod tests {
             }
             for (column, nulls) in [(0, rows.iter().filter(|row| row.0.is_none()).count()), (1, 0)] {
                 prop_assert_eq!(statistics(column).null_count_opt(), Some(nulls as u64));
-                let pages = index.column_index(column).unwrap().null_counts().unwrap();
-                prop_assert_eq!(pages.iter().sum::<i64>(), nulls as i64);
+                let pages = index.column_index(column).map(|pages| pages.null_counts().unwrap().iter().sum::<i64>());
+                prop_assert!(pages.is_none_or(|pages| pages == nulls as i64));
             }
         }
     }

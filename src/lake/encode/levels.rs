@@ -176,11 +176,12 @@ pub(super) struct Span<'a> {
 }
 
 impl Span<'_> {
-    /// The page of the column `leaf`, whose values are `bounds` and appended by `write`.
+    /// The page of the column `leaf`, whose values have these `bounds` and `text_bytes`, and are appended by `write`.
     pub(super) fn page<B>(
         self,
         leaf: &ColumnDescPtr,
         bounds: Option<(B, B)>,
+        text_bytes: Option<usize>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Values<B> {
         let mut body = Vec::new();
@@ -195,7 +196,7 @@ impl Span<'_> {
             }
         }
         write(&mut body);
-        Values { body, rows: self.rows, entries, nulls: entries - self.present, bounds }
+        Values { body, rows: self.rows, entries, nulls: entries - self.present, bounds, text_bytes }
     }
 }
 

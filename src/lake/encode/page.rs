@@ -27,6 +27,7 @@ use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, Trac
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
+use super::bits::varint;
 use super::known::Known;
 use crate::error::{Error, Result};
 
@@ -93,7 +94,8 @@ impl Pages {
         let blobs =
             leaves.get(leaf).map(|blobs| std::mem::take(&mut *blobs.lock().unwrap_or_else(PoisonError::into_inner)));
         let (pairs, _) = blobs.as_deref().unwrap_or_default().as_chunks::<2>();
-        let page = |[header, body]: &[Bytes; 2]| EncodedPage { header: header.to_vec(), body: body.clone() };
+        let page =
+            |[header, body]: &[Bytes; 2]| EncodedPage { header: header.to_vec(), raw: body.len(), body: body.clone() };
         // The dictionary comes first, though it is known only after the pages that use it.
         let (first, others): (Vec<_>, Vec<_>) = pairs.iter().map(page).partition(EncodedPage::is_dictionary);
         first.into_iter().chain(others).collect()
@@ -124,7 +126,10 @@ impl PageStore for Store {
 
 /// A page: its header, and what it heads.
 pub(super) struct EncodedPage {
+    /// As it is before the size and the checksum of what it heads are known.
     header: Vec<u8>,
+    /// Bytes of the body before it was compressed.
+    raw: usize,
     body: Bytes,
 }
 
@@ -138,7 +143,7 @@ impl EncodedPage {
         let body = std::mem::take(buf);
         let mut header = TrackedWrite::new(Vec::new());
         SerializedPageWriter::new(&mut header).write_page(CompressedPage::new(page, body.len()))?;
-        EncodedPage { header: header.into_inner()?, body: Bytes::new() }.with(body)
+        Ok(EncodedPage { header: header.into_inner()?, raw: body.len(), body })
     }
 
     /// Bytes of it.
@@ -146,11 +151,10 @@ impl EncodedPage {
         self.header.len() + self.body.len()
     }
 
-    /// The page of the same header and values, as they are in `body`.
-    fn with(&self, body: Bytes) -> Result<EncodedPage, ParquetError> {
-        let header = resized(&self.header, body.len());
-        let header = header.ok_or_else(|| ParquetError::General("a page's header cannot be read".to_owned()))?;
-        Ok(EncodedPage { header, body })
+    /// Its header with the size and the checksum of its body.
+    fn headed(&self) -> Result<Vec<u8>, ParquetError> {
+        let header = headed(&self.header, self.body.len(), crc32fast::hash(&self.body));
+        header.ok_or_else(|| ParquetError::General("a page's header cannot be read".to_owned()))
     }
 
     /// Whether it holds the dictionary of the others. The header is in Thrift's compact protocol: its first field is
@@ -166,7 +170,7 @@ impl EncodedPage {
             true => zstd.known.or_compressed(&self.body, compress),
             false => compress(&self.body),
         };
-        self.with(body?)
+        Ok(EncodedPage { header: self.header.clone(), raw: self.raw, body: body? })
     }
 }
 
@@ -191,28 +195,48 @@ impl Chunk {
         if let Some(compressed) = compressed(&pages, zstd)? {
             (pages, codec) = (compressed, Compression::ZSTD(ZstdLevel::try_new(LEVEL)?));
         }
-        let (mut bytes, mut dictionary, mut places) = (0, None, Vec::with_capacity(pages.len()));
-        for page in &pages {
+        let (mut bytes, mut raw, mut dictionary) = (0, 0, None);
+        let (mut places, mut parts) = (Vec::with_capacity(pages.len()), VecDeque::with_capacity(2 * pages.len()));
+        for page in pages {
+            let header = page.headed()?;
+            let length = header.len() + page.body.len();
             match page.is_dictionary() {
                 true => dictionary = Some(bytes as i64),
-                false => places.push((bytes as i64, page.len() as i32)),
+                false => places.push((bytes as i64, length as i32)),
             }
-            bytes += page.len();
+            bytes += length;
+            raw += header.len() + page.raw;
+            parts.extend([header.into(), page.body]);
         }
-        let metadata = close.metadata.into_builder().set_compression(codec);
+        let ColumnCloseResult { metadata, mut column_index, mut offset_index, .. } = close;
+        let mut metadata = metadata.into_builder();
+        if places.len() < 2 {
+            // All of it is said of the chunk: readers have nothing to skip.
+            (column_index, offset_index) = (None, None);
+            metadata = metadata
+                .set_unencoded_byte_array_data_bytes(None)
+                .set_repetition_level_histogram(None)
+                .set_definition_level_histogram(None);
+        }
         let metadata = metadata
+            .set_compression(codec)
             .set_total_compressed_size(bytes as i64)
+            .set_total_uncompressed_size(raw as i64)
             .set_dictionary_page_offset(dictionary)
             .set_data_page_offset(places.first().map_or(0, |place| place.0));
-        let mut offset_index = close.offset_index;
         if let Some(index) = &mut offset_index {
             for (location, (at, length)) in index.page_locations.iter_mut().zip(places) {
                 (location.offset, location.compressed_page_size) = (at, length);
             }
         }
-        let close =
-            ColumnCloseResult { metadata: metadata.build()?, offset_index, bytes_written: bytes as u64, ..close };
-        let parts = pages.into_iter().flat_map(|page| [page.header.into(), page.body]).collect();
+        let close = ColumnCloseResult {
+            metadata: metadata.build()?,
+            column_index,
+            offset_index,
+            bytes_written: bytes as u64,
+            bloom_filter: close.bloom_filter,
+            rows_written: close.rows_written,
+        };
         Ok(Chunk { parts: Parts(parts), close })
     }
 
@@ -298,26 +322,28 @@ fn size(pages: &[EncodedPage]) -> usize {
     pages.iter().map(EncodedPage::len).sum()
 }
 
-/// A page's `header` for a body of `size` bytes. It begins with three integers: the type, the size uncompressed and
-/// the size compressed, each a mark (one field on, 32 bits) and a zigzag varint.
-fn resized(header: &[u8], size: usize) -> Option<Vec<u8>> {
+/// A page's `header` for a body of `size` bytes with the checksum `crc`. It begins with three integers: the type, the size
+/// uncompressed and the size compressed, each a mark (one field on, 32 bits) and a zigzag varint. The checksum is the next
+/// field, and nobody has written it yet: the mark of the one that follows says how many fields on that is.
+fn headed(header: &[u8], size: usize, crc: u32) -> Option<Vec<u8>> {
     const INTEGER: u8 = 0x15;
+    const ONE_FIELD: u8 = 0x10;
     let after = |from: usize| -> Option<usize> {
         (header.get(from) == Some(&INTEGER)).then_some(())?;
         Some(from + 2 + header.get(from + 1..)?.iter().position(|byte| byte & 0x80 == 0)?)
     };
     let start = after(after(0)?)?;
-    let end = after(start)?;
-    let mut resized = Vec::with_capacity(header.len() + 4);
-    resized.extend_from_slice(&header[..=start]);
-    let mut zigzag = size << 1;
-    while zigzag >= 0x80 {
-        resized.push(zigzag as u8 | 0x80);
-        zigzag >>= 7;
-    }
-    resized.push(zigzag as u8);
-    resized.extend_from_slice(&header[end..]);
-    Some(resized)
+    let (next, rest) = header.get(after(start)?..)?.split_first()?;
+    let next = next.checked_sub(ONE_FIELD).filter(|next| *next >= ONE_FIELD)?;
+    let mut headed = Vec::with_capacity(header.len() + 10);
+    headed.extend_from_slice(&header[..=start]);
+    varint(&mut headed, (size as u64) << 1);
+    headed.push(INTEGER);
+    let crc = crc.cast_signed();
+    varint(&mut headed, u64::from(((crc << 1) ^ (crc >> 31)).cast_unsigned()));
+    headed.push(next);
+    headed.extend_from_slice(rest);
+    Some(headed)
 }
 
 #[cfg(test)]
@@ -337,27 +363,14 @@ mod tests {
                 prop_assert_eq!(used.compress(&bytes).unwrap(), fresh);
             }
         }
-
-        #[test]
-        fn a_header_keeps_all_but_the_size(kind in 0u8..4, sizes: (u32, u32, u32), rest: Vec<u8>) {
-            let varint = |size: u32| {
-                let (mut left, mut bytes) = (u64::from(size) << 1, Vec::new());
-                while left >= 0x80 {
-                    bytes.push(left as u8 | 0x80);
-                    left >>= 7;
-                }
-                bytes.push(left as u8);
-                bytes
-            };
-            let header = |size: u32| [&[0x15, kind << 1, 0x15][..], &varint(sizes.0), &[0x15], &varint(size), &rest].concat();
-            prop_assert_eq!(resized(&header(sizes.1), sizes.2 as usize), Some(header(sizes.2)));
-        }
     }
 
     #[test]
     fn what_is_no_header_is_refused() {
-        for header in [&[][..], &[0x15], &[0x15, 0, 0x15, 0x80], &[0x15, 0, 0x15, 1, 0x25, 1]] {
-            assert_eq!(resized(header, 1), None);
+        for header in
+            [&[][..], &[0x15], &[0x15, 0, 0x15, 0x80], &[0x15, 0, 0x15, 1, 0x25, 1], &[0x15, 0, 0x15, 0, 0x15, 0, 0x1c]]
+        {
+            assert_eq!(headed(header, 1, 1), None);
         }
     }
 }

@@ -35,6 +35,16 @@ impl Plain for &str {
     }
 }
 
+impl Plain for i64 {
+    fn size(self) -> usize {
+        size_of::<i64>()
+    }
+
+    fn write(to: &mut Vec<u8>, values: impl Iterator<Item = Self>) {
+        values.for_each(|value| to.extend_from_slice(&value.to_le_bytes()));
+    }
+}
+
 impl Plain for bool {
     fn size(self) -> usize {
         1
@@ -129,7 +139,8 @@ pub(super) fn encode<V: Plain>(
     let pages = levels.spans(rows).map(|span| {
         let (values, others) = rest.split_at(span.present);
         rest = others;
-        span.page(leaf, leaf::bounds(values.iter().copied()), |to| {
+        let texts = leaf::text_bytes(values.iter().copied());
+        span.page(leaf, leaf::bounds(values.iter().copied()), texts, |to| {
             to.reserve(values.iter().map(|value| value.size()).sum());
             V::write(to, values.iter().copied());
         })
